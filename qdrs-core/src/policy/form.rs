@@ -1,0 +1,298 @@
+//! `[form]`: how a serial is brought into its normal form, and what that form is.
+
+use std::{fmt, ops::Range};
+
+use regex::bytes::{Captures, Regex, RegexBuilder};
+use serde::{Deserialize, Deserializer, de};
+
+use crate::serial::{SERIAL_BYTES_MAX, SerialError, Shown, characters, name_of};
+
+/// The most memory a pattern may take once compiled, in bytes; far more than any sane pattern of 128 characters needs.
+const PATTERN_BYTES_MAX: usize = 256 * 1024;
+
+/// The table `[form]` of a policy. Every key may be left out.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Form {
+    /// Blanks and line ends around the serial are no part of it.
+    pub trim: bool,
+    /// Which letters the label has.
+    pub case: Case,
+    /// How many characters.
+    pub length: Length,
+    /// Which characters; all visible ASCII ones when left out.
+    pub alphabet: Option<Alphabet>,
+    /// What the whole serial must match; its named groups are the parts that rules speak of.
+    pub pattern: Option<Pattern>,
+    /// The pattern in words, as in "`QD-` and seven digits".
+    pub say: Option<String>,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self { trim: true, case: Case::Keep, length: Length::default(), alphabet: None, pattern: None, say: None }
+    }
+}
+
+impl Form {
+    /// The text as this policy writes serials. Doing it twice changes nothing more.
+    pub fn normalise(&self, text: &str) -> String {
+        let text = self.trimmed(text);
+        match self.case {
+            Case::Keep => text.to_owned(),
+            Case::Upper => text.to_ascii_uppercase(),
+            Case::Lower => text.to_ascii_lowercase(),
+        }
+    }
+
+    /// The first step alone: costs no memory, so what is far too long can be refused after it.
+    pub fn trimmed<'t>(&self, text: &'t str) -> &'t str {
+        if self.trim { text.trim_matches(|character: char| character.is_whitespace() || character == '\u{feff}') } else { text }
+    }
+
+    /// Is it as long as it should be?
+    pub fn check_length(&self, serial: &str) -> Result<(), SerialError> {
+        let expected = self.length.to_string();
+        if serial.is_empty() {
+            return Err(SerialError::Empty { expected });
+        }
+        // Only a text that is near the limit is counted, so a megabyte costs as little as a line.
+        let found = if serial.len() > 4 * SERIAL_BYTES_MAX { usize::MAX } else { serial.chars().count() };
+        let in_words =
+            || if found == usize::MAX { format!("more than {}", characters(SERIAL_BYTES_MAX)) } else { characters(found) };
+        if found > self.length.max {
+            return Err(SerialError::TooLong { serial: Shown::new(serial), found: in_words(), expected });
+        }
+        if found < self.length.min {
+            return Err(SerialError::TooShort { serial: Shown::new(serial), found: in_words(), expected });
+        }
+        Ok(())
+    }
+
+    /// Has it only characters of the alphabet?
+    pub fn check_alphabet(&self, serial: &str) -> Result<(), SerialError> {
+        let Some(alphabet) = &self.alphabet else { return Ok(()) };
+        match serial.bytes().enumerate().find(|(_, byte)| !alphabet.has(*byte)) {
+            None => Ok(()),
+            Some((index, byte)) => Err(SerialError::Character {
+                serial: Shown::new(serial),
+                character: name_of(char::from(byte)),
+                position: index + 1,
+                expected: format!("this policy takes only `{alphabet}`"),
+            }),
+        }
+    }
+
+    /// Does the whole of it match the pattern? Then its named parts.
+    pub fn parts<'s>(&self, serial: &'s str) -> Result<Parts<'s>, SerialError> {
+        let captures = match &self.pattern {
+            None => None,
+            Some(pattern) => Some(pattern.captures(serial).ok_or_else(|| SerialError::Pattern {
+                serial: Shown::new(serial),
+                expected: self.say.clone().unwrap_or_else(|| format!("all of `{}`", pattern.written)),
+            })?),
+        };
+        Ok(Parts { serial, captures })
+    }
+
+    /// The parts that a serial has besides the whole.
+    pub fn part_names(&self) -> Vec<&str> {
+        self.pattern.iter().flat_map(|pattern| pattern.regex.capture_names().flatten()).collect()
+    }
+}
+
+/// A serial that matches the pattern, and its parts.
+#[derive(Debug)]
+pub struct Parts<'s> {
+    serial: &'s str,
+    captures: Option<Captures<'s>>,
+}
+
+impl<'s> Parts<'s> {
+    /// The whole serial.
+    pub fn whole(&self) -> &'s str {
+        self.serial
+    }
+
+    /// The part that the pattern's group of that name matched; none when the group took no part in the match.
+    pub fn get(&self, name: &str) -> Option<&'s str> {
+        let Range { start, end } = self.captures.as_ref()?.name(name)?.range();
+        self.serial.get(start..end)
+    }
+}
+
+/// `case`: which letters the label has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Case {
+    /// `a` and `A` are two serials.
+    Keep,
+    /// `a` is read as `A`.
+    Upper,
+    /// `A` is read as `a`.
+    Lower,
+}
+
+/// `length`: `10`, or `{ min = 8, max = 12 }`, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Length {
+    /// At least so many.
+    pub min: usize,
+    /// At most so many.
+    pub max: usize,
+}
+
+impl Default for Length {
+    fn default() -> Self {
+        Self { min: 1, max: SERIAL_BYTES_MAX }
+    }
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.min == self.max {
+            f.write_str(&characters(self.min))
+        } else {
+            write!(f, "{} to {}", self.min, characters(self.max))
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Length {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Written {
+            min: Option<usize>,
+            max: Option<usize>,
+        }
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Written;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of characters, as 10 or { min = 8, max = 12 }")
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Written, E> {
+                let value = usize::try_from(value).map_err(|_| E::invalid_value(de::Unexpected::Signed(value), &self))?;
+                Ok(Written { min: Some(value), max: Some(value) })
+            }
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Written, E> {
+                self.visit_i64(i64::try_from(value).unwrap_or(i64::MAX))
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Written, A::Error> {
+                Written::deserialize(de::value::MapAccessDeserializer::new(map))
+            }
+        }
+        let written = deserializer.deserialize_any(Visitor)?;
+        let length = Self { min: written.min.unwrap_or(1), max: written.max.unwrap_or(SERIAL_BYTES_MAX) };
+        if length.min < 1 || length.max > SERIAL_BYTES_MAX {
+            return Err(de::Error::custom(format!(
+                "a serial has 1 to {SERIAL_BYTES_MAX} characters, but `length` says {length}"
+            )));
+        }
+        if length.min > length.max {
+            return Err(de::Error::custom(format!(
+                "`length` says at least {} and at most {}; no serial is both",
+                length.min, length.max
+            )));
+        }
+        Ok(length)
+    }
+}
+
+/// `alphabet`: the characters a serial may have, as `A-Z0-9-`. A `-` between two characters means all from one to the
+/// other; first or last it is itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alphabet {
+    written: String,
+    has: u128,
+}
+
+impl Alphabet {
+    /// Is the ASCII character in it?
+    pub fn has(&self, byte: u8) -> bool {
+        byte < 128 && self.has >> byte & 1 == 1
+    }
+
+    fn parse(written: &str) -> Result<Self, String> {
+        let bytes = written.as_bytes();
+        if let Some(character) = written.chars().find(|character| !character.is_ascii_graphic()) {
+            return Err(format!("`alphabet` has {}; a serial has ASCII letters, digits and signs only", name_of(character)));
+        }
+        if bytes.is_empty() {
+            return Err("`alphabet` is empty; leave it out to take every letter, digit and sign".to_owned());
+        }
+        let (mut has, mut rest) = (0u128, bytes);
+        while let [first, after @ ..] = rest {
+            let last = match after {
+                [b'-', last, after @ ..] => {
+                    rest = after;
+                    *last
+                }
+                _ => {
+                    rest = after;
+                    *first
+                }
+            };
+            if last < *first {
+                return Err(format!("`alphabet` has `{}-{}`, which runs backwards", char::from(*first), char::from(last)));
+            }
+            has |= (*first..=last).fold(0, |set, byte| set | 1 << byte);
+        }
+        Ok(Self { written: written.to_owned(), has })
+    }
+}
+
+impl fmt::Display for Alphabet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+impl<'de> Deserialize<'de> for Alphabet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// `pattern`: a regular expression that the whole serial must match. Linear in time, ASCII only (`\d` is `0` to `9`).
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    written: String,
+    regex: Regex,
+}
+
+impl Pattern {
+    fn parse(written: &str) -> Result<Self, String> {
+        let build = |text: &str| {
+            RegexBuilder::new(text).unicode(false).size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX).build()
+        };
+        // First by itself: `a)|(?:b` must not reach out of the brackets that hold it to the whole serial.
+        let regex = build(written).and_then(|_| build(&format!("^(?:{written})$"))).map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => "`pattern` is too big once compiled; use smaller counts".to_owned(),
+            error => {
+                let text = error.to_string();
+                format!("`pattern` is no regular expression: {}", text.rsplit("error: ").next().unwrap_or(&text))
+            }
+        })?;
+        Ok(Self { written: written.to_owned(), regex })
+    }
+
+    fn captures<'s>(&self, serial: &'s str) -> Option<Captures<'s>> {
+        self.regex
+            .captures(serial.as_bytes())
+            .filter(|captures| captures.get(0).is_some_and(|whole| whole.range() == (0..serial.len())))
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
