@@ -10,11 +10,11 @@ use crate::serial::{SerialError, Shown, characters, name_of};
 /// The longest device id, in characters.
 ///
 /// Source: Azure IoT Hub, "Understand the identity registry", device identity properties.
-pub const DEVICE_ID_CHARS_MAX: usize = 128;
+pub(super) const DEVICE_ID_CHARS_MAX: usize = 128;
 
 /// A text in which `{serial}` stands for the serial, and `{part}` for a part of it that the pattern names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template(Vec<Piece>);
+pub(super) struct Template(Vec<Piece>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
@@ -56,12 +56,12 @@ impl Template {
     }
 
     /// The parts it speaks of.
-    pub fn part_names(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn part_names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| if let Piece::Part(name) = piece { Some(name.as_str()) } else { None })
     }
 
     /// The device id of a serial: 1 to 128 of the characters that every hub and MQTT topic takes.
-    pub fn device_id(&self, parts: &Parts<'_>) -> Result<String, SerialError> {
+    pub(super) fn device_id(&self, parts: &Parts<'_>) -> Result<String, SerialError> {
         let refuse = |why: String| SerialError::DeviceId { serial: Shown::new(parts.whole()), why };
         let mut id = String::new();
         for piece in &self.0 {

@@ -13,19 +13,19 @@ const PATTERN_BYTES_MAX: usize = 256 * 1024;
 /// The table `[form]` of a policy. Every key may be left out.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Form {
+pub(super) struct Form {
     /// Blanks and line ends around the serial are no part of it.
-    pub trim: bool,
+    pub(super) trim: bool,
     /// Which letters the label has.
-    pub case: Case,
+    pub(super) case: Case,
     /// How many characters.
-    pub length: Length,
+    pub(super) length: Length,
     /// Which characters; all visible ASCII ones when left out.
-    pub alphabet: Option<Alphabet>,
+    pub(super) alphabet: Option<Alphabet>,
     /// What the whole serial must match; its named groups are the parts that rules speak of.
-    pub pattern: Option<Pattern>,
+    pub(super) pattern: Option<Pattern>,
     /// The pattern in words, as in "`QD-` and seven digits".
-    pub say: Option<String>,
+    pub(super) say: Option<String>,
 }
 
 impl Default for Form {
@@ -36,7 +36,7 @@ impl Default for Form {
 
 impl Form {
     /// The text as this policy writes serials. Doing it twice changes nothing more.
-    pub fn normalise(&self, text: &str) -> String {
+    pub(super) fn normalise(&self, text: &str) -> String {
         let text = self.trimmed(text);
         match self.case {
             Case::Keep => text.to_owned(),
@@ -46,12 +46,12 @@ impl Form {
     }
 
     /// The first step alone: costs no memory, so what is far too long can be refused after it.
-    pub fn trimmed<'t>(&self, text: &'t str) -> &'t str {
+    pub(super) fn trimmed<'t>(&self, text: &'t str) -> &'t str {
         if self.trim { text.trim_matches(|character: char| character.is_whitespace() || character == '\u{feff}') } else { text }
     }
 
     /// Is it as long as it should be?
-    pub fn check_length(&self, serial: &str) -> Result<(), SerialError> {
+    pub(super) fn check_length(&self, serial: &str) -> Result<(), SerialError> {
         let expected = self.length.to_string();
         if serial.is_empty() {
             return Err(SerialError::Empty { expected });
@@ -70,7 +70,7 @@ impl Form {
     }
 
     /// Has it only characters of the alphabet?
-    pub fn check_alphabet(&self, serial: &str) -> Result<(), SerialError> {
+    pub(super) fn check_alphabet(&self, serial: &str) -> Result<(), SerialError> {
         let Some(alphabet) = &self.alphabet else { return Ok(()) };
         match serial.bytes().enumerate().find(|(_, byte)| !alphabet.has(*byte)) {
             None => Ok(()),
@@ -84,7 +84,7 @@ impl Form {
     }
 
     /// Does the whole of it match the pattern? Then its named parts.
-    pub fn parts<'s>(&self, serial: &'s str) -> Result<Parts<'s>, SerialError> {
+    pub(super) fn parts<'s>(&self, serial: &'s str) -> Result<Parts<'s>, SerialError> {
         let captures = match &self.pattern {
             None => None,
             Some(pattern) => Some(pattern.captures(serial).ok_or_else(|| SerialError::Pattern {
@@ -96,26 +96,26 @@ impl Form {
     }
 
     /// The parts that a serial has besides the whole.
-    pub fn part_names(&self) -> Vec<&str> {
+    pub(super) fn part_names(&self) -> Vec<&str> {
         self.pattern.iter().flat_map(|pattern| pattern.regex.capture_names().flatten()).collect()
     }
 }
 
 /// A serial that matches the pattern, and its parts.
 #[derive(Debug)]
-pub struct Parts<'s> {
+pub(super) struct Parts<'s> {
     serial: &'s str,
     captures: Option<Captures<'s>>,
 }
 
 impl<'s> Parts<'s> {
     /// The whole serial.
-    pub fn whole(&self) -> &'s str {
+    pub(super) fn whole(&self) -> &'s str {
         self.serial
     }
 
     /// The part that the pattern's group of that name matched; none when the group took no part in the match.
-    pub fn get(&self, name: &str) -> Option<&'s str> {
+    pub(super) fn get(&self, name: &str) -> Option<&'s str> {
         let Range { start, end } = self.captures.as_ref()?.name(name)?.range();
         self.serial.get(start..end)
     }
@@ -124,7 +124,7 @@ impl<'s> Parts<'s> {
 /// `case`: which letters the label has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Case {
+pub(super) enum Case {
     /// `a` and `A` are two serials.
     Keep,
     /// `a` is read as `A`.
@@ -135,11 +135,11 @@ pub enum Case {
 
 /// `length`: `10`, or `{ min = 8, max = 12 }`, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Length {
+pub(super) struct Length {
     /// At least so many.
-    pub min: usize,
+    pub(super) min: usize,
     /// At most so many.
-    pub max: usize,
+    pub(super) max: usize,
 }
 
 impl Default for Length {
@@ -203,14 +203,14 @@ impl<'de> Deserialize<'de> for Length {
 /// `alphabet`: the characters a serial may have, as `A-Z0-9-`. A `-` between two characters means all from one to the
 /// other; first or last it is itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alphabet {
+pub(super) struct Alphabet {
     written: String,
     has: u128,
 }
 
 impl Alphabet {
     /// Is the ASCII character in it?
-    pub fn has(&self, byte: u8) -> bool {
+    pub(super) fn has(&self, byte: u8) -> bool {
         byte < 128 && self.has >> byte & 1 == 1
     }
 
@@ -257,7 +257,7 @@ impl<'de> Deserialize<'de> for Alphabet {
 
 /// `pattern`: a regular expression that the whole serial must match. Linear in time, ASCII only (`\d` is `0` to `9`).
 #[derive(Debug, Clone)]
-pub struct Pattern {
+pub(super) struct Pattern {
     written: String,
     regex: Regex,
 }

@@ -6,16 +6,16 @@ use serde::{Deserialize, Deserializer, de};
 
 /// A whole number from 0 up, of any size, kept as its digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Number(String);
+pub(super) struct Number(String);
 
 impl Number {
     /// The number that ASCII digits write; leading zeros change nothing. None when there are no digits, or something else.
-    pub fn parse(digits: &str) -> Option<Self> {
+    pub(super) fn parse(digits: &str) -> Option<Self> {
         is_digits(digits).then(|| Self(significant(digits).to_owned()))
     }
 
     /// As [`compare`] with this number at the right.
-    pub fn compared_with(&self, digits: &str) -> Ordering {
+    pub(super) fn compared_with(&self, digits: &str) -> Ordering {
         compare(digits, &self.0)
     }
 }
@@ -52,13 +52,13 @@ impl<'de> Deserialize<'de> for Number {
 }
 
 /// ASCII digits, and at least one.
-pub fn is_digits(text: &str) -> bool {
+pub(super) fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Which of two numbers in ASCII digits is larger: the one with more digits after its leading zeros, else the first digit
 /// that differs decides.
-pub fn compare(left: &str, right: &str) -> Ordering {
+pub(super) fn compare(left: &str, right: &str) -> Ordering {
     let (left, right) = (significant(left), significant(right));
     left.len().cmp(&right.len()).then_with(|| left.cmp(right))
 }
@@ -66,7 +66,7 @@ pub fn compare(left: &str, right: &str) -> Ordering {
 /// What is left when a number in ASCII digits is divided by `by`: reduced digit by digit, so its length does not matter.
 ///
 /// `by` is not 0; the digits are digits.
-pub fn remainder(digits: &str, by: u64) -> u64 {
+pub(super) fn remainder(digits: &str, by: u64) -> u64 {
     let rest = digits.bytes().fold(0u128, |rest, digit| (rest * 10 + u128::from(digit - b'0')) % u128::from(by));
     u64::try_from(rest).unwrap_or(0) // Smaller than `by`, so it always fits.
 }

@@ -15,14 +15,14 @@ use super::{
 use crate::serial::{SerialError, Shown};
 
 /// Every kind of rule that this version knows.
-pub const KINDS: [&str; 2] = ["divisible", "range"];
+pub(super) const KINDS: [&str; 2] = ["divisible", "range"];
 
 /// The keys that every kind of rule has.
 const COMMON_KEYS: [&str; 3] = ["kind", "part", "say"];
 
 /// One `[[rule]]` of a policy.
 #[derive(Debug, Clone)]
-pub struct Rule {
+pub(super) struct Rule {
     kind: Kind,
     /// What it is about: a named group of the form's pattern; the whole serial when left out.
     part: Option<String>,
@@ -32,7 +32,7 @@ pub struct Rule {
 
 impl Rule {
     /// Its `kind`.
-    pub fn kind(&self) -> &'static str {
+    pub(super) fn kind(&self) -> &'static str {
         match self.kind {
             Kind::Divisible(_) => "divisible",
             Kind::Range(_) => "range",
@@ -40,12 +40,12 @@ impl Rule {
     }
 
     /// The part it is about, if not the whole serial.
-    pub fn part(&self) -> Option<&str> {
+    pub(super) fn part(&self) -> Option<&str> {
         self.part.as_deref()
     }
 
     /// Does it hold?
-    pub fn check(&self, parts: &Parts<'_>) -> Result<(), SerialError> {
+    pub(super) fn check(&self, parts: &Parts<'_>) -> Result<(), SerialError> {
         let found = match &self.part {
             None => self.kind.check("it", parts.whole()),
             Some(name) => match parts.get(name) {
@@ -154,7 +154,7 @@ impl Divisible {
         number(what, text)?;
         match remainder(text, self.by) {
             0 => Ok(()),
-            rest => Err(format!("{what} divided by {} leaves {rest}", self.by)),
+            rest => Err(format!("{what} leaves {rest} when divided by {}", self.by)),
         }
     }
 }
@@ -247,7 +247,7 @@ impl fmt::Display for Bounds {
 }
 
 fn number(what: &str, text: &str) -> Result<(), String> {
-    if is_digits(text) { Ok(()) } else { Err(format!("{what}, `{}`, is no number in digits", Shown::new(text))) }
+    if is_digits(text) { Ok(()) } else { Err(format!("{what} is no number in digits")) }
 }
 
 fn significant_or_zero(digits: &str) -> String {

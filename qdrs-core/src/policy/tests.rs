@@ -56,7 +56,7 @@ fn each_refusal_says_what_is_wrong_and_what_would_be_right() {
         ("QD-OO41713", "serial `QD-OO41713` does not have the right form; it should be `QD-` and seven digits"),
         (
             "QD-0041714",
-            "serial `QD-0041714` is not valid: the number must be a multiple of 7 (its part `number` divided by 7 leaves 1)",
+            "serial `QD-0041714` is not valid: the number must be a multiple of 7 (its part `number` leaves 1 when divided by 7)",
         ),
         (
             "QD-0000007",
@@ -172,7 +172,7 @@ fn a_policy_that_can_not_be_meant_is_refused_with_its_line() {
         ("[form]\nalphabet = \"Z-A\"", "policy `p`, line 2: `alphabet` has `Z-A`, which runs backwards"),
         (
             "example = \"8\"\n[[rule]]\nkind = \"divisible\"\nby = 7",
-            "policy `p`: the policy refuses its own `example`: serial `8` is not valid: it divided by 7 leaves 1; the serial must be a multiple of 7",
+            "policy `p`: the policy refuses its own `example`: serial `8` is not valid: it leaves 1 when divided by 7; the serial must be a multiple of 7",
         ),
     ] {
         assert_eq!(refused(toml), says);
@@ -256,4 +256,56 @@ proptest! {
     fn no_policy_text_panics(toml in "(\\[form\\]|\\[\\[rule\\]\\]|kind|by|=|[0-9]|\"|divisible|pattern|'|[(){}?<>|]|\n| ){0,40}") {
         let _ = Policy::parse("p", &toml);
     }
+}
+
+/// A file of `samples/`.
+fn sample(name: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The serial and the note of each row of a sample.
+fn rows(csv: &str) -> Vec<(&str, &str)> {
+    let mut lines = csv.lines();
+    assert_eq!(lines.next(), Some("serial,product,lot,note"));
+    lines.map(|line| (line.split(',').next().unwrap_or_default(), line.rsplit(',').next().unwrap_or_default())).collect()
+}
+
+#[test]
+fn the_sample_batch_is_good() {
+    let policy =
+        Policy::parse("multiples-of-7", &sample("policies/multiples-of-7.toml")).unwrap_or_else(|error| panic!("{error}"));
+    let csv = sample("serials.csv");
+    let serials: std::collections::BTreeSet<_> =
+        rows(&csv).into_iter().map(|(serial, _)| policy.check(serial).unwrap_or_else(|error| panic!("{error}"))).collect();
+    assert_eq!(serials.len(), 24);
+    assert!(rows(&csv).iter().all(|(written, _)| policy.normalise(written) == *written));
+}
+
+#[test]
+fn the_sample_with_faults_has_the_faults_its_notes_tell() {
+    let policy =
+        Policy::parse("multiples-of-7", &sample("policies/multiples-of-7.toml")).unwrap_or_else(|error| panic!("{error}"));
+    let csv = sample("serials-with-faults.csv");
+    let mut faults = Vec::new();
+    for (serial, note) in rows(&csv) {
+        match policy.check(serial) {
+            Ok(_) => assert_eq!(note, "good", "{serial}"),
+            Err(error) => {
+                assert_ne!(note, "good", "{error}");
+                faults.push(error.to_string());
+            }
+        }
+    }
+    assert_eq!(
+        faults,
+        [
+            "serial `QD-0042082` is not valid: the number must be a multiple of 7 (its part `number` leaves 5 when divided by 7)",
+            "serial `QD-OO42021` does not have the right form; it should be `QD-` and seven digits, as on the label",
+            "serial `QD_0042028` has `_` as its character 3; this policy takes only `A-Z0-9-`",
+            "serial `QD-004204` is too short: it has 9 characters, and should have 10 characters",
+            "serial `QD-0000007` is not valid: labels are printed from QD-0010000 to QD-4999999 (its part `number` is 7)",
+            "serial `QD-00420563` is too long: it has 11 characters, and should have 10 characters",
+        ]
+    );
 }
