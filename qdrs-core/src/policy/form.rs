@@ -12,7 +12,7 @@ const PATTERN_BYTES_MAX: usize = 256 * 1024;
 
 /// The table `[form]` of a policy. Every key may be left out.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table such as `[form]`")]
 pub(super) struct Form {
     /// Blanks and line ends around the serial are no part of it.
     pub(super) trim: bool,

@@ -59,7 +59,7 @@ pub struct Policy {
 
 /// The policy's table as its owner writes it.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "the table of a policy")]
 struct Written {
     product: Option<String>,
     example: Option<String>,
@@ -69,7 +69,7 @@ struct Written {
     device_id: Template,
     #[serde(default)]
     form: Form,
-    #[serde(default, rename = "rule")]
+    #[serde(default, rename = "rule", deserialize_with = "rule::list")]
     rules: Vec<Rule>,
     #[serde(default)]
     quota: Quota,
@@ -81,10 +81,20 @@ fn default_evidence() -> Evidence {
 
 /// `[quota]`: how many may be registered.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default, expecting = "a table with `total` and `per_day`")]
 struct Quota {
+    #[serde(deserialize_with = "count")]
     total: Option<u64>,
+    #[serde(deserialize_with = "count")]
     per_day: Option<u64>,
+}
+
+/// Serde's own words for a negative number would be those of a programmer.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let count = i64::deserialize(deserializer)?;
+    u64::try_from(count)
+        .map(Some)
+        .map_err(|_| serde::de::Error::custom(format!("a quota is a number of devices from 0 up, not {count}")))
 }
 
 /// A policy that can't be used.

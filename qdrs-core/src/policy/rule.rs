@@ -94,6 +94,21 @@ impl<'de> Deserialize<'de> for Rule {
     }
 }
 
+/// All `[[rule]]` tables, in the order in which they are asked.
+pub(super) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Rule>, D::Error> {
+    struct Visitor;
+    impl<'de> de::Visitor<'de> for Visitor {
+        type Value = Vec<Rule>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("`[[rule]]` with two brackets, once for each rule")
+        }
+        fn visit_seq<A: de::SeqAccess<'de>>(self, sequence: A) -> Result<Vec<Rule>, A::Error> {
+            Vec::deserialize(de::value::SeqAccessDeserializer::new(sequence))
+        }
+    }
+    deserializer.deserialize_any(Visitor)
+}
+
 #[derive(Debug, Clone)]
 enum Kind {
     Divisible(Divisible),
