@@ -14,4 +14,14 @@ pub trait Explain: std::error::Error {
     fn help(&self) -> String {
         self.code().help().to_owned()
     }
+
+    /// Where it happened (a file and line, a port), unless the text says it already.
+    fn at(&self) -> Option<String> {
+        None
+    }
+
+    /// The single faults, when this error stands for several that are told at once.
+    fn each(&self) -> Vec<&dyn Explain> {
+        Vec::new()
+    }
 }

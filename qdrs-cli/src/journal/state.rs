@@ -1,0 +1,317 @@
+//! What a journal's lines say, and the state of a serial that follows from them.
+
+use jiff::Timestamp;
+use qdrs_core::{
+    api::{Code, Evidence, Registration},
+    connection_string::Fingerprint,
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// One line: what happened with a serial, and when.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Entry {
+    /// By the station's clock.
+    pub at: Timestamp,
+    /// The serial as it was (or will be) sent to the service; the seal is bound to this very text.
+    pub serial: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub step: Step,
+}
+
+impl Entry {
+    /// The entry for a step that happens now.
+    pub fn new(serial: impl Into<String>, step: Step) -> Self {
+        Self { at: Timestamp::now(), serial: serial.into(), step }
+    }
+}
+
+/// What can happen with a serial, in the order of a good run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Step {
+    /// A job's key was made; written before it is sent. Starts the serial afresh.
+    Job {
+        /// The `Idempotency-Key` of the registration.
+        job: Uuid,
+        /// The `Idempotency-Key` of the confirmation.
+        confirm: Uuid,
+        /// The place for the device.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slot: Option<String>,
+        /// The lot.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        batch: Option<String>,
+        /// What the device said of itself before; part of the request, so it is repeated with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hardware_id: Option<String>,
+        /// The reason, when the job takes over an earlier registration.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        take_over: Option<String>,
+    },
+    /// The service has answered; the credential is sealed in it.
+    Registered {
+        /// The answer.
+        registration: Box<Registration>,
+    },
+    /// From here on the device may hold the credential, or part of it.
+    Writing {
+        /// The attempt that is written.
+        reservation: Uuid,
+        /// The board, if it says what it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hardware_id: Option<String>,
+    },
+    /// The device holds the credential.
+    Written(Written),
+    /// Writing failed.
+    NotWritten {
+        /// May the device hold the credential, or part of it, all the same?
+        touched: bool,
+        /// A code of the one table.
+        code: String,
+        /// What happened, for a person.
+        detail: String,
+    },
+    /// The service has taken the confirmation: PASS.
+    Confirmed {
+        /// By the service's clock.
+        confirmed_at: Timestamp,
+    },
+    /// The job failed outside of writing; it may be tried again.
+    Failed {
+        /// A code of the one table.
+        code: String,
+        /// What happened, for a person.
+        detail: String,
+    },
+    /// Another station has the serial; this one moves on.
+    Elsewhere {
+        /// Who, if the service said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        station: Option<String>,
+        /// Since when, if the service said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
+    },
+}
+
+impl Step {
+    /// The names that this version knows; a line with another one was written by a newer QDRS.
+    pub(super) const NAMES: [&str; 8] =
+        ["job", "registered", "writing", "written", "not-written", "confirmed", "failed", "elsewhere"];
+
+    /// The entry's failure, from an error of the table.
+    pub fn failed(code: Code, detail: impl Into<String>) -> Self {
+        Self::Failed { code: code.as_str().to_owned(), detail: detail.into() }
+    }
+}
+
+/// The device holds the credential, and what shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Of the key that came back from the device, or was sent to it.
+    pub fingerprint: Fingerprint,
+    /// What shows it.
+    pub evidence: Evidence,
+    /// The board, if it says what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware_id: Option<String>,
+}
+
+/// The last time the credential went to a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// What was written.
+    pub reservation: Uuid,
+    /// The board, if it said what it is.
+    pub hardware_id: Option<String>,
+    /// How it ended; none when nobody lived to tell.
+    pub verdict: Option<Verdict>,
+}
+
+/// How writing ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The device holds the credential.
+    Written,
+    /// It failed, but the device may hold something of it.
+    Touched,
+    /// It failed before the device held anything.
+    Untouched,
+}
+
+/// A failure, as the report shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// When.
+    pub at: Timestamp,
+    /// A code of the one table, or one that a newer service said.
+    pub code: String,
+    /// What happened, for a person.
+    pub detail: String,
+}
+
+/// Where the work on a serial stands at this station, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The service has taken the confirmation.
+    Passed,
+    /// The device holds the credential, the service has not taken the confirmation yet.
+    Written,
+    /// Begun: the same command goes on with it.
+    Open,
+    /// The last try failed.
+    Failed,
+    /// Another station has it.
+    Elsewhere,
+}
+
+impl Phase {
+    /// Every phase, in the order of the report's totals.
+    pub const ALL: [Self; 5] = [Self::Passed, Self::Written, Self::Open, Self::Failed, Self::Elsewhere];
+
+    /// The word in the report.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Written => "written",
+            Self::Open => "open",
+            Self::Failed => "failed",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
+}
+
+/// What the journal knows of a serial.
+#[derive(Debug, Clone)]
+pub struct JobState {
+    /// The serial as it was sent.
+    pub serial: String,
+    /// When its work began here.
+    pub started_at: Timestamp,
+    /// When something happened last.
+    pub changed_at: Timestamp,
+    /// The `Idempotency-Key` of the registration; nil until there is a job.
+    pub job: Uuid,
+    /// The `Idempotency-Key` of the confirmation; nil until there is a job.
+    pub confirm: Uuid,
+    /// The place for the device.
+    pub slot: Option<String>,
+    /// The lot.
+    pub batch: Option<String>,
+    /// The board, as it was told to the service with the registration.
+    pub hardware_id: Option<String>,
+    /// The reason, when this job takes over an earlier registration; to be sent with every repeat.
+    pub take_over: Option<String>,
+    /// The service's answer, with the sealed credential. Gone once confirmed: nobody needs it then.
+    pub registration: Option<Box<Registration>>,
+    /// The reservation of the answer.
+    pub reservation: Option<Uuid>,
+    /// The device's name in the hub.
+    pub device_id: Option<String>,
+    /// The last time the credential went to a device, of whatever job.
+    pub writing: Option<Attempt>,
+    /// The device holds the credential.
+    pub written: Option<Written>,
+    /// The service has taken the confirmation; by its clock.
+    pub confirmed_at: Option<Timestamp>,
+    /// The last failure; kept until something succeeds.
+    pub failed: Option<Failure>,
+    /// Another station has it: its name, if known.
+    pub elsewhere: Option<Option<String>>,
+    pub(super) order: u64,
+}
+
+impl JobState {
+    pub(super) fn new(serial: &str, at: Timestamp, order: u64) -> Self {
+        Self {
+            serial: serial.to_owned(),
+            started_at: at,
+            changed_at: at,
+            job: Uuid::nil(),
+            confirm: Uuid::nil(),
+            slot: None,
+            batch: None,
+            hardware_id: None,
+            take_over: None,
+            registration: None,
+            reservation: None,
+            device_id: None,
+            writing: None,
+            written: None,
+            confirmed_at: None,
+            failed: None,
+            elsewhere: None,
+            order,
+        }
+    }
+
+    /// Where the work stands, in one word.
+    pub fn phase(&self) -> Phase {
+        if self.confirmed_at.is_some() {
+            Phase::Passed
+        } else if self.elsewhere.is_some() {
+            Phase::Elsewhere
+        } else if self.failed.is_some() {
+            // A device that holds its credential but whose confirmation was refused for good is no "written, wait".
+            Phase::Failed
+        } else if self.written.is_some() {
+            Phase::Written
+        } else {
+            Phase::Open
+        }
+    }
+
+    /// May some device hold the credential of this job (or part of it) although no verdict says that it is whole?
+    pub fn may_be_on_a_device(&self) -> bool {
+        self.written.is_none() && self.writing.as_ref().is_some_and(|attempt| !matches!(attempt.verdict, Some(Verdict::Untouched)))
+    }
+
+    pub(super) fn apply(&mut self, entry: Entry) {
+        self.changed_at = entry.at;
+        match entry.step {
+            Step::Job { job, confirm, slot, batch, hardware_id, take_over } => {
+                let (order, started_at) = (self.order, self.started_at);
+                // The last writing is kept until the new job has its registration: only then is the old key dead.
+                let writing = self.writing.take();
+                *self = Self { slot, batch, hardware_id, take_over, job, confirm, writing, changed_at: entry.at, ..Self::new(&self.serial, started_at, order) };
+            }
+            Step::Registered { registration } => {
+                if self.writing.as_ref().is_some_and(|attempt| attempt.reservation != registration.reservation) {
+                    self.writing = None;
+                }
+                self.reservation = Some(registration.reservation);
+                self.device_id = Some(registration.device_id.clone());
+                self.registration = Some(registration);
+                (self.failed, self.elsewhere) = (None, None);
+            }
+            Step::Writing { reservation, hardware_id } => {
+                self.writing = Some(Attempt { reservation, hardware_id, verdict: None });
+                (self.written, self.failed) = (None, None);
+            }
+            Step::Written(written) => {
+                if let Some(attempt) = &mut self.writing {
+                    attempt.verdict = Some(Verdict::Written);
+                }
+                self.written = Some(written);
+                self.failed = None;
+            }
+            Step::NotWritten { touched, code, detail } => {
+                if let Some(attempt) = &mut self.writing {
+                    attempt.verdict = Some(if touched { Verdict::Touched } else { Verdict::Untouched });
+                }
+                self.failed = Some(Failure { at: entry.at, code, detail });
+            }
+            Step::Confirmed { confirmed_at } => {
+                self.confirmed_at = Some(confirmed_at);
+                self.registration = None;
+                (self.failed, self.elsewhere) = (None, None);
+            }
+            Step::Failed { code, detail } => self.failed = Some(Failure { at: entry.at, code, detail }),
+            Step::Elsewhere { station, since: _ } => self.elsewhere = Some(station),
+        }
+    }
+}

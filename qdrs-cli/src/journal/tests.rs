@@ -1,0 +1,200 @@
+//! The journal's tests: what a kill, a power cut and a flipped bit leave.
+
+use std::{fs, sync::Arc};
+
+use proptest::prelude::*;
+use qdrs_core::{access::Sealed, api::Evidence};
+use uuid::Uuid;
+
+use super::*;
+
+const SERVICE: &str = "https://qdrs.example/";
+
+fn registration(serial: &str, reservation: Uuid) -> Box<Registration> {
+    Box::new(Registration {
+        version: 1,
+        serial: serial.to_uppercase(),
+        device_id: serial.to_uppercase(),
+        hub: "hub.example".into(),
+        reservation,
+        sealed: Sealed { enc: vec![1; 32], ct: vec![2; 48] },
+        least_evidence: Evidence::DeviceChecked,
+    })
+}
+
+fn job(job: u128) -> Step {
+    let (job, confirm) = (Uuid::from_u128(job), Uuid::from_u128(job + 1));
+    Step::Job { job, confirm, slot: Some("1".into()), batch: None, hardware_id: None, take_over: None }
+}
+
+fn written() -> Step {
+    Step::Written(Written { fingerprint: qdrs_core::connection_string::Fingerprint::from_bytes([7; 32]), evidence: Evidence::ReadBack, hardware_id: None })
+}
+
+/// A good run of one serial.
+fn whole_life(serial: &str, key: u128) -> Vec<Entry> {
+    let reservation = Uuid::from_u128(key + 2);
+    [
+        job(key),
+        Step::Registered { registration: registration(serial, reservation) },
+        Step::Writing { reservation, hardware_id: Some("aa:bb".into()) },
+        written(),
+        Step::Confirmed { confirmed_at: Timestamp::UNIX_EPOCH },
+    ]
+    .into_iter()
+    .map(|step| Entry::new(serial, step))
+    .collect()
+}
+
+fn journal_with(entries: impl IntoIterator<Item = Entry>) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal");
+    let journal = Journal::open(&path, SERVICE).expect("opens");
+    entries.into_iter().for_each(|entry| journal.append(entry).expect("appends"));
+    (folder, path)
+}
+
+#[test]
+fn what_was_appended_is_there_after_opening_again() {
+    let (_folder, path) = journal_with(whole_life("qd-1", 10).into_iter().chain(whole_life("qd-0", 20).into_iter().take(3)));
+    let journal = Journal::open(&path, SERVICE).expect("opens again");
+    let states = journal.all();
+    assert_eq!(states.iter().map(|state| (state.serial.as_str(), state.phase())).collect::<Vec<_>>(), [("qd-1", Phase::Passed), ("qd-0", Phase::Open)]);
+    assert!(states[0].registration.is_none() && states[1].registration.is_some());
+    assert!(!states[0].may_be_on_a_device() && states[1].may_be_on_a_device());
+    assert_eq!(journal.state("QD-1").expect("found by its normal form").job, Uuid::from_u128(10));
+    assert!(journal.state("qd-2").is_none());
+}
+
+#[test]
+fn a_new_job_keeps_the_doubt_until_the_old_key_is_dead() {
+    let (_folder, path) = journal_with(whole_life("qd-1", 10).into_iter().take(3));
+    let journal = Journal::open(&path, SERVICE).expect("opens");
+    journal.append(Entry::new("qd-1", job(50))).expect("appends");
+    assert!(journal.state("qd-1").expect("known").may_be_on_a_device());
+    journal.append(Entry::new("qd-1", Step::Registered { registration: registration("qd-1", Uuid::from_u128(99)) })).expect("appends");
+    assert!(!journal.state("qd-1").expect("known").may_be_on_a_device());
+}
+
+#[test]
+fn only_one_process_works_with_it_and_others_may_read() {
+    let (_folder, path) = journal_with(whole_life("qd-1", 10));
+    let held = Journal::open(&path, SERVICE).expect("opens");
+    assert!(matches!(Journal::open(&path, SERVICE), Err(JournalError::Busy { .. })));
+    assert_eq!(Journal::read(&path).expect("reads").all().len(), 1);
+    drop(held);
+    Journal::open(&path, SERVICE).expect("opens once it is free");
+}
+
+#[cfg(unix)]
+#[test]
+fn it_is_private_and_a_link_meets_the_same_lock() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, path) = journal_with([]);
+    assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).expect("links");
+    let _held = Journal::open(&path, SERVICE).expect("opens");
+    assert!(matches!(Journal::open(&link, SERVICE), Err(JournalError::Busy { .. })));
+}
+
+#[test]
+fn slots_that_append_together_lose_nothing() {
+    let (_folder, path) = journal_with([]);
+    let journal = Arc::new(Journal::open(&path, SERVICE).expect("opens"));
+    std::thread::scope(|scope| {
+        for slot in 0..4 {
+            let journal = Arc::clone(&journal);
+            scope.spawn(move || {
+                for entry in whole_life(&format!("slot-{slot}"), slot) {
+                    journal.append(entry).expect("appends");
+                }
+            });
+        }
+    });
+    drop(journal);
+    let journal = Journal::open(&path, SERVICE).expect("opens again");
+    assert!(journal.all().iter().all(|state| state.phase() == Phase::Passed));
+    assert_eq!(journal.all().len(), 4);
+}
+
+#[test]
+fn other_files_are_refused_and_left_as_they_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes");
+    for text in ["a shopping list", "a shopping list\n", "{\"crc\":\"00000000\",\"entry\":{}}\n", "{}\n"] {
+        fs::write(&path, text).expect("writes");
+        let error = Journal::open(&path, SERVICE).expect_err("refused");
+        assert!(matches!(error, JournalError::Foreign { .. }), "{text:?}: {error}");
+        assert_eq!(fs::read_to_string(&path).expect("reads"), text);
+    }
+}
+
+#[test]
+fn a_newer_version_another_service_and_an_unknown_step_get_a_sentence() {
+    let (_folder, path) = journal_with([]);
+    let error = Journal::open(&path, "https://other.example/").expect_err("refused");
+    assert!(error.to_string().ends_with("belongs to the service https://qdrs.example/, not to https://other.example/"), "{error}");
+
+    let (line, crc) = encode(&serde_json::json!({"journal": "qdrs", "version": 2, "shape": "new"}), 0).expect("encodes");
+    fs::write(&path, &line).expect("writes");
+    let error = Journal::open(&path, SERVICE).expect_err("refused");
+    assert!(error.to_string().ends_with("was written by a newer QDRS (version 2; this one reads up to 1)"), "{error}");
+
+    let (header, crc_of_header) = encode(&Header { journal: "qdrs".into(), version: 1, service: SERVICE.into(), made_at: Timestamp::UNIX_EPOCH }, 0).expect("encodes");
+    let (entry, _) = encode(&serde_json::json!({"at": "2026-01-01T00:00:00Z", "serial": "x", "step": "blessed"}), crc_of_header).expect("encodes");
+    fs::write(&path, [header, entry].concat()).expect("writes");
+    assert!(matches!(Journal::open(&path, SERVICE), Err(JournalError::Newer { .. })));
+    let _ = crc;
+}
+
+#[test]
+fn a_lost_line_is_found() {
+    let (_folder, path) = journal_with(whole_life("qd-1", 10));
+    let text = fs::read_to_string(&path).expect("reads");
+    let without: String = text.split_inclusive('\n').enumerate().filter(|(at, _)| *at != 2).map(|(_, line)| line).collect();
+    fs::write(&path, without).expect("writes");
+    let error = Journal::open(&path, SERVICE).expect_err("refused");
+    assert!(matches!(error, JournalError::Damaged { line: 3, .. }), "{error}");
+}
+
+/// Power cut, kill or full disk at any byte: what had been promised is there, and the next run goes on.
+#[test]
+fn a_journal_cut_at_any_byte_opens_with_all_whole_lines() {
+    let (_folder, path) = journal_with(whole_life("qd-1", 10));
+    let whole = fs::read(&path).expect("reads");
+    for cut in 0..=whole.len() {
+        fs::write(&path, &whole[..cut]).expect("writes");
+        let lines = whole[..cut].iter().filter(|byte| **byte == b'\n').count();
+        let journal = Journal::open(&path, SERVICE).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
+        assert_eq!(journal.book().lines as usize, lines.max(1), "cut at {cut}");
+        journal.append(Entry::new("qd-2", job(90))).expect("appends");
+        drop(journal);
+        let journal = Journal::open(&path, SERVICE).unwrap_or_else(|error| panic!("cut at {cut}, then appended: {error}"));
+        assert_eq!(journal.book().lines as usize, lines.max(1) + 1, "cut at {cut}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_flipped_bit_before_the_last_line_is_a_clear_error(at in any::<prop::sample::Index>(), bit in 0..8) {
+        let (_folder, path) = journal_with(whole_life("qd-1", 10));
+        let mut bytes = fs::read(&path).expect("reads");
+        let last = bytes[..bytes.len() - 1].iter().rposition(|byte| *byte == b'\n').expect("several lines");
+        bytes[at.index(last)] ^= 1 << bit;
+        fs::write(&path, &bytes).expect("writes");
+        let error = Journal::open(&path, SERVICE).expect_err("found");
+        prop_assert!(matches!(error, JournalError::Damaged { .. } | JournalError::Foreign { .. }), "{}", error);
+        prop_assert_eq!(fs::read(&path).expect("reads"), bytes, "a damaged journal is left as it is");
+    }
+
+    #[test]
+    fn zeros_after_a_power_cut_are_cut_off(zeros in 1..5000_usize) {
+        let (_folder, path) = journal_with(whole_life("qd-1", 10));
+        let whole = fs::read(&path).expect("reads");
+        fs::write(&path, [whole, vec![0; zeros]].concat()).expect("writes");
+        prop_assert_eq!(Journal::open(&path, SERVICE).expect("opens").all().len(), 1);
+    }
+}

@@ -1,0 +1,155 @@
+//! Files that hold a secret: made with mode 0600, replaced whole or not at all, refused when others can read them.
+//!
+//! On Windows a file in the user's profile is readable by that user alone, as its folder's access list says; there is no
+//! mode to set or check.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use zeroize::Zeroizing;
+
+/// The longest secret file that is read, in bytes.
+pub const BYTES_MAX: usize = 64 * 1024;
+
+/// Opens a file; if that makes it, with mode 0600.
+///
+/// # Errors
+///
+/// The operating system's.
+pub fn open_private(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options.open(path)
+}
+
+/// Makes a folder and the missing ones above it, with mode 0700.
+///
+/// # Errors
+///
+/// The operating system's.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Makes the folder's list of names durable, after a file was made or renamed in it.
+///
+/// # Errors
+///
+/// The operating system's.
+pub fn sync_folder_of(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    File::open(folder_of(path))?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
+/// Writes a file with mode 0600 that is there whole or not at all: a new name, synced, then renamed, then the folder synced.
+///
+/// # Errors
+///
+/// The operating system's; the file is then as it was.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::Builder::new().prefix(".qdrs-").tempfile_in(folder_of(path))?; // tempfile makes it with mode 0600.
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_folder_of(path)
+}
+
+/// Reads a file that holds a secret.
+///
+/// # Errors
+///
+/// [`ReadError`], also when others than its owner can read it.
+pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+    let io = |source| ReadError::Io { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(io)?;
+    // The opened file is asked, not the name: nobody can swap it in between.
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().map_err(io)?.permissions());
+        if mode & 0o077 != 0 {
+            return Err(ReadError::OpenToOthers { path: path.to_owned(), mode: mode & 0o777 });
+        }
+    }
+    // No growing buffer that leaves copies of the secret behind.
+    let mut bytes = Zeroizing::new(vec![0; BYTES_MAX + 1]);
+    let mut length = 0;
+    loop {
+        match file.read(&mut bytes[length..]).map_err(io)? {
+            0 => break,
+            more => length += more,
+        }
+        if length > BYTES_MAX {
+            return Err(ReadError::TooLong { path: path.to_owned() });
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// Why a file with a secret can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Others than its owner may read it.
+    #[error("`{}` can be read by others (mode {mode:04o})", path.display())]
+    OpenToOthers {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Longer than [`BYTES_MAX`].
+    #[error("`{}` is too long to hold what is looked for", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The operating system refuses.
+    #[error("`{}` can't be read: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's word.
+        source: io::Error,
+    },
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_private_and_comes_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret");
+        write(&path, b"one").expect("writes");
+        write(&path, b"two").expect("replaces");
+        assert_eq!(read(&path).expect("reads").as_slice(), b"two");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 1, "no temporary file is left");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret");
+        write(&path, b"one").expect("writes");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("changes the mode");
+        let error = read(&path).expect_err("refused");
+        assert!(error.to_string().ends_with("can be read by others (mode 0640)"), "{error}");
+    }
+}
