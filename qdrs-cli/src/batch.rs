@@ -210,7 +210,11 @@ impl Faults<'_> {
 
 fn read_rows(text: &str, faults: &mut Faults<'_>) -> Vec<Row> {
     let (separator, body) = separator_of(text);
-    let mut reader = csv::ReaderBuilder::new().delimiter(separator).has_headers(false).flexible(true).from_reader(text[body.clone()].as_bytes());
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(separator)
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(text[body.clone()].as_bytes());
     let mut lines = Lines { text: text.as_bytes(), at: 0, line: 1 };
     let mut record = csv::StringRecord::new();
     let mut column = None;
@@ -271,7 +275,8 @@ fn fault_of(serial: &str) -> Option<String> {
 /// The column with the serials, if the first row is a header.
 fn header(record: &csv::StringRecord, line: u64, faults: &mut Faults<'_>) -> Option<usize> {
     const NAMES: [&str; 7] = ["serial", "serialnumber", "serialno", "serialnr", "serials", "sn", "sno"];
-    let words: Vec<String> = record.iter().map(|field| field.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()).collect();
+    let words: Vec<String> =
+        record.iter().map(|field| field.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()).collect();
     let named: Vec<usize> = (0..words.len()).filter(|at| NAMES.contains(&words[*at].as_str())).collect();
     if let [one] = named[..] {
         return Some(one);
@@ -342,7 +347,8 @@ mod tests {
     use super::*;
 
     fn rows(text: &str) -> Vec<(u64, String)> {
-        let batch = Batch::parse(Path::new("serials.csv"), text.as_bytes()).unwrap_or_else(|error| panic!("{text:?}: {error}: {:?}", said(&error)));
+        let batch = Batch::parse(Path::new("serials.csv"), text.as_bytes())
+            .unwrap_or_else(|error| panic!("{text:?}: {error}: {:?}", said(&error)));
         batch.rows.into_iter().map(|row| (row.line, row.serial)).collect()
     }
 
@@ -391,7 +397,10 @@ mod tests {
         serials.csv, line 8: the serial number runs over several lines; is a quotation mark not closed?
         ");
         assert_eq!(faults(b"serial\nA1\nA\xE42\n"), ["serials.csv, line 3: the text is not UTF-8; save the file as `CSV UTF-8`"]);
-        assert_eq!(faults("serial number;sn\n1;2\n"), ["serials.csv, line 1: two columns may hold the serial numbers, `serial number` and `sn`; call one of them `serial`"]);
+        assert_eq!(
+            faults("serial number;sn\n1;2\n"),
+            ["serials.csv, line 1: two columns may hold the serial numbers, `serial number` and `sn`; call one of them `serial`"]
+        );
         assert_eq!(faults("serial\n\n"), ["`serials.csv` holds no serial number"]);
         assert_eq!(faults(b"PK\x03\x04\0"), ["`serials.csv` is a spreadsheet, not a CSV file"]);
     }

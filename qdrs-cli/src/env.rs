@@ -44,7 +44,8 @@ pub fn of_process(name: &str) -> Option<OsString> {
 /// Names in the process's environment that begin with `QDRS_` and mean nothing: most often misspelt.
 pub fn unknown() -> Vec<String> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let mut unknown: Vec<_> = names.filter(|name| name.starts_with("QDRS_") && !ALL.iter().any(|known| known.name == name)).collect();
+    let mut unknown: Vec<_> =
+        names.filter(|name| name.starts_with("QDRS_") && !ALL.iter().any(|known| known.name == name)).collect();
     unknown.sort();
     unknown
 }

@@ -57,11 +57,7 @@ impl Failure {
 
     /// As it is said on the terminal, with colours; each error of several has its own place, and all share one help.
     pub fn said(&self) -> String {
-        let (error, dim, help) = (
-            AnsiColor::Red.on_default().bold(),
-            Style::new().dimmed(),
-            AnsiColor::Cyan.on_default().bold(),
-        );
+        let (error, dim, help) = (AnsiColor::Red.on_default().bold(), Style::new().dimmed(), AnsiColor::Cyan.on_default().bold());
         let mut text = String::new();
         let mut say = |what: &dyn Explain, at: Option<String>| {
             text.push_str(&format!("{error}error:{error:#} {what} {dim}({}){dim:#}\n", what.code()));

@@ -127,7 +127,9 @@ impl Explain for JournalError {
             Self::Newer { .. } => "use the newer `qdrs` at this station, or start with another `--journal`".into(),
             Self::OtherService { .. } => "name the other service, or leave `--journal` out: each service has its own".into(),
             Self::Foreign { .. } => "name another file with `--journal`; this one is left as it is".into(),
-            Self::Io { doing: "opened" | "read", .. } => "check the folder and its permissions, or name another file with `--journal`".into(),
+            Self::Io { doing: "opened" | "read", .. } => {
+                "check the folder and its permissions, or name another file with `--journal`".into()
+            }
             Self::Broken { .. } => "check the disk's free space and health, then run the same command again".into(),
             _ => self.code().help().to_owned(),
         }
@@ -180,20 +182,32 @@ impl Journal {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             crate::secret_file::make_folder(folder).map_err(io("opened"))?;
         }
-        let mut file = crate::secret_file::open_private(OpenOptions::new().read(true).append(true).create(true), path).map_err(io("opened"))?;
+        let mut file = crate::secret_file::open_private(OpenOptions::new().read(true).append(true).create(true), path)
+            .map_err(io("opened"))?;
         // Two names of one file must meet at one lock.
         let path = path.canonicalize().map_err(io("opened"))?;
         let lock = lock(&path)?;
 
-        let io = |doing: &'static str| { let path = path.clone(); move |source| JournalError::Io { path, doing, source } };
+        let io = |doing: &'static str| {
+            let path = path.clone();
+            move |source| JournalError::Io { path, doing, source }
+        };
         let found = read(&path, &mut BufReader::new(&file), Some(service))?;
-        let mut book = Book { file: file.try_clone().map_err(io("opened"))?, bytes: found.bytes, lines: found.lines, crc: found.crc, broken: false, records: found.records };
+        let mut book = Book {
+            file: file.try_clone().map_err(io("opened"))?,
+            bytes: found.bytes,
+            lines: found.lines,
+            crc: found.crc,
+            broken: false,
+            records: found.records,
+        };
         if found.torn {
             file.set_len(book.bytes).map_err(io("written"))?;
         }
         file.seek(SeekFrom::End(0)).map_err(io("read"))?;
         if book.lines == 0 {
-            let header = Header { journal: "qdrs".into(), version: VERSION.into(), service: service.into(), made_at: Timestamp::now() };
+            let header =
+                Header { journal: "qdrs".into(), version: VERSION.into(), service: service.into(), made_at: Timestamp::now() };
             book.write(&header).map_err(io("written"))?;
         }
         if found.torn || found.lines == 0 {
@@ -231,7 +245,10 @@ impl Journal {
             return Ok(());
         }
         // Whoever wrote while another caller's sync ran is covered by this one.
-        let (written, broken) = { let book = self.book(); (book.lines, book.broken) };
+        let (written, broken) = {
+            let book = self.book();
+            (book.lines, book.broken)
+        };
         if broken {
             return Err(JournalError::Broken { path: self.path.clone() });
         }
@@ -343,7 +360,13 @@ fn read(path: &Path, from: &mut impl BufRead, service: Option<&str>) -> Result<F
         let read = from.by_ref().take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line);
         read.map_err(|source| JournalError::Io { path: path.to_owned(), doing: "read", source })?;
         let number = found.lines + 1;
-        let damaged = |why| if number == 1 { JournalError::Foreign { path: path.to_owned() } } else { JournalError::Damaged { path: path.to_owned(), line: number, why } };
+        let damaged = |why| {
+            if number == 1 {
+                JournalError::Foreign { path: path.to_owned() }
+            } else {
+                JournalError::Damaged { path: path.to_owned(), line: number, why }
+            }
+        };
         if line.is_empty() {
             return Ok(found);
         }
@@ -375,9 +398,12 @@ fn read(path: &Path, from: &mut impl BufRead, service: Option<&str>) -> Result<F
 
 /// The checksum holds, so nobody damaged the line: a later QDRS wrote what this one does not know.
 fn unreadable(path: &Path, line: u64, text: &[u8]) -> JournalError {
-    let step = serde_json::from_slice::<serde_json::Value>(text).ok().and_then(|entry| Some(entry.get("step")?.as_str()?.to_owned()));
+    let step =
+        serde_json::from_slice::<serde_json::Value>(text).ok().and_then(|entry| Some(entry.get("step")?.as_str()?.to_owned()));
     match step {
-        Some(step) if !Step::NAMES.contains(&step.as_str()) => JournalError::Newer { path: path.to_owned(), found: u64::from(VERSION) + 1 },
+        Some(step) if !Step::NAMES.contains(&step.as_str()) => {
+            JournalError::Newer { path: path.to_owned(), found: u64::from(VERSION) + 1 }
+        }
         _ => JournalError::Damaged { path: path.to_owned(), line, why: "the entry makes no sense" },
     }
 }
@@ -425,7 +451,8 @@ fn encode(entry: &impl Serialize, before: u32) -> std::io::Result<(Vec<u8>, u32)
 fn decode(line: &[u8]) -> Option<(&[u8], u32)> {
     let rest = line.strip_prefix(BEFORE_CRC)?;
     let (digits, rest) = rest.split_at_checked(CRC_DIGITS)?;
-    let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|d| matches!(d, b'0'..=b'9' | b'a'..=b'f')))?;
+    let digits =
+        std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|d| matches!(d, b'0'..=b'9' | b'a'..=b'f')))?;
     let text = rest.strip_prefix(AFTER_CRC)?.strip_suffix(END)?;
     Some((text, u32::from_str_radix(digits, 16).ok()?))
 }
@@ -434,7 +461,8 @@ fn lock(path: &Path) -> Result<File, JournalError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let io = |source| JournalError::Io { path: path.to_owned(), doing: "opened", source };
-    let file = crate::secret_file::open_private(OpenOptions::new().write(true).create(true).truncate(false), Path::new(&name)).map_err(io)?;
+    let file = crate::secret_file::open_private(OpenOptions::new().write(true).create(true).truncate(false), Path::new(&name))
+        .map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(JournalError::Busy { path: path.to_owned() }),

@@ -3,7 +3,6 @@
 //! Each keeps its origin, so that an error can say who set it and `qdrs config` can show it. Commands get settled values.
 
 use std::{
-    ffi::OsString,
     fmt,
     net::IpAddr,
     ops::Deref,
@@ -313,26 +312,29 @@ impl Settings {
         let layers = Layers { variables, config: &config };
         let beside = |path: PathBuf| config.parent().map_or(path.clone(), |folder| folder.join(path));
 
-        let service = layers.text("--service", &flags.service, env::SERVICE.name, file.service)?.try_map(|url| parse_service("the service's URL", url))?;
+        let service = layers.text("--service", &flags.service, env::SERVICE.name, file.service)?.try_map(parse_service)?;
         let station = layers.text("--station", &flags.station, env::STATION.name, file.station)?.try_map(parse_station)?;
         let station = Setting { value: station.value.unwrap_or_else(computer_name), origin: station.origin };
         let mut journal = layers.path("--journal", &flags.journal, env::JOURNAL.name, file.journal.map(beside));
         if let (None, Some(service)) = (&journal.value, &service.value) {
             journal.value = Some(folders.journal(service)?);
         }
-        let key_store = layers.text("", &None, env::KEY_STORE.name, file.key_store.map(|kept| kept.to_string()))?.try_map(|word, origin| {
-            clap::ValueEnum::from_str(&word, false).map_err(|_| SettingsError::Value {
-                what: "the key store",
-                value: word,
-                why: "is none; it is one of `auto`, `system`, `file`".into(),
-                origin: origin.clone(),
-            })
-        })?;
+        let key_store = layers.text("", &None, env::KEY_STORE.name, file.key_store.map(|kept| kept.to_string()))?.try_map(
+            |word, origin| {
+                clap::ValueEnum::from_str(&word, false).map_err(|_| SettingsError::Value {
+                    what: "the key store",
+                    value: word,
+                    why: "is none; it is one of `auto`, `system`, `file`".into(),
+                    origin: origin.clone(),
+                })
+            },
+        )?;
         let device = layers.text("", &None, env::DEVICE.name, file.device)?;
         let ports = match layers.text("", &None, env::PORTS.name, None)? {
-            Setting { value: Some(list), origin } => {
-                Setting { value: list.split(',').map(|port| port.trim().to_owned()).filter(|port| !port.is_empty()).collect(), origin }
-            }
+            Setting { value: Some(list), origin } => Setting {
+                value: list.split(',').map(|port| port.trim().to_owned()).filter(|port| !port.is_empty()).collect(),
+                origin,
+            },
             Setting { value: None, .. } => match file.ports {
                 Some(ports) => Setting { value: ports, origin: Origin::File(config.value.clone()) },
                 None => Setting::default_of(Vec::new()),
@@ -419,7 +421,13 @@ struct Layers<'a> {
 }
 
 impl Layers<'_> {
-    fn text(&self, flag: &'static str, given: &Option<String>, variable: &'static str, file: Option<String>) -> Result<Setting<Option<String>>, SettingsError> {
+    fn text(
+        &self,
+        flag: &'static str,
+        given: &Option<String>,
+        variable: &'static str,
+        file: Option<String>,
+    ) -> Result<Setting<Option<String>>, SettingsError> {
         if let Some(text) = given {
             return Ok(Setting { value: Some(text.clone()), origin: Origin::Flag(flag) });
         }
@@ -427,7 +435,12 @@ impl Layers<'_> {
             let origin = Origin::Variable(variable);
             return match text.into_string() {
                 Ok(text) => Ok(Setting { value: Some(text), origin }),
-                Err(text) => Err(SettingsError::Value { what: "the variable", value: text.to_string_lossy().into_owned(), why: "is not text".into(), origin }),
+                Err(text) => Err(SettingsError::Value {
+                    what: "the variable",
+                    value: text.to_string_lossy().into_owned(),
+                    why: "is not text".into(),
+                    origin,
+                }),
             };
         }
         Ok(match file {
@@ -436,7 +449,13 @@ impl Layers<'_> {
         })
     }
 
-    fn path(&self, flag: &'static str, given: &Option<PathBuf>, variable: &'static str, file: Option<PathBuf>) -> Setting<Option<PathBuf>> {
+    fn path(
+        &self,
+        flag: &'static str,
+        given: &Option<PathBuf>,
+        variable: &'static str,
+        file: Option<PathBuf>,
+    ) -> Setting<Option<PathBuf>> {
         if let Some(path) = given {
             return Setting { value: Some(path.clone()), origin: Origin::Flag(flag) };
         }
@@ -451,7 +470,10 @@ impl Layers<'_> {
 }
 
 impl Setting<Option<String>> {
-    fn try_map<T>(self, parse: impl FnOnce(String, &Origin) -> Result<T, SettingsError>) -> Result<Setting<Option<T>>, SettingsError> {
+    fn try_map<T>(
+        self,
+        parse: impl FnOnce(String, &Origin) -> Result<T, SettingsError>,
+    ) -> Result<Setting<Option<T>>, SettingsError> {
         let Self { value, origin } = self;
         Ok(Setting { value: value.map(|text| parse(text, &origin)).transpose()?, origin })
     }
@@ -485,7 +507,9 @@ impl ConfigFile {
         // The version first: a newer file may have other members.
         let table: toml::Table = toml::from_str(text).map_err(fault)?;
         match table.get("version").map(|version| version.as_integer()) {
-            Some(Some(found)) if found > FILE_VERSION.into() => return Err(SettingsError::FileNewer { path: path.to_owned(), found }),
+            Some(Some(found)) if found > FILE_VERSION.into() => {
+                return Err(SettingsError::FileNewer { path: path.to_owned(), found });
+            }
             _ => toml::from_str(text).map_err(fault),
         }
     }
@@ -496,9 +520,15 @@ impl ConfigFile {
 /// # Errors
 ///
 /// When it is no such URL. The message never holds a password that was written into it.
-pub fn parse_service(what: &'static str, text: String, origin: &Origin) -> Result<Url, SettingsError> {
-    let wrong = |value: &str, why: &str| SettingsError::Value { what, value: value.to_owned(), why: why.to_owned(), origin: origin.clone() };
-    let mut url = Url::parse(text.trim()).map_err(|_| wrong(text.split('@').next_back().unwrap_or_default(), "is no URL; it looks like `https://qdrs.example`"))?;
+pub fn parse_service(text: String, origin: &Origin) -> Result<Url, SettingsError> {
+    let wrong = |value: &str, why: &str| SettingsError::Value {
+        what: "the service's URL",
+        value: value.to_owned(),
+        why: why.to_owned(),
+        origin: origin.clone(),
+    };
+    let mut url = Url::parse(text.trim())
+        .map_err(|_| wrong(text.split('@').next_back().unwrap_or_default(), "is no URL; it looks like `https://qdrs.example`"))?;
     let loopback = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(url::Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
@@ -534,7 +564,12 @@ fn parse_station(name: String, origin: &Origin) -> Result<String, SettingsError>
     } else {
         return Ok(name);
     };
-    Err(SettingsError::Value { what: "the station's name", value: name.escape_debug().to_string(), why: why.to_owned(), origin: origin.clone() })
+    Err(SettingsError::Value {
+        what: "the station's name",
+        value: name.escape_debug().to_string(),
+        why: why.to_owned(),
+        origin: origin.clone(),
+    })
 }
 
 /// The computer's name, for a station that nobody named.
@@ -550,7 +585,12 @@ fn computer_name() -> String {
 
 /// A file's name for what belongs to one service: readable, and different for different services.
 pub fn file_name_for(service: &Url, ending: &str) -> String {
-    let host: String = service.host_str().unwrap_or("service").chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '.' }).collect();
+    let host: String = service
+        .host_str()
+        .unwrap_or("service")
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '.' })
+        .collect();
     let port = service.port().map(|port| format!("-{port}")).unwrap_or_default();
     let tail = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(service.as_str().as_bytes());
     format!("{}{port}-{tail:08x}.{ending}", host.trim_matches('.'))
@@ -606,6 +646,8 @@ impl Folders {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
 
     fn settle(flags: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Result<Settings, SettingsError> {
@@ -626,19 +668,33 @@ mod tests {
 
     #[test]
     fn a_flag_goes_before_a_variable_before_the_file_before_the_default() {
-        let file = Some("version = 1\nservice = \"https://file.example\"\nstation = \"from the file\"\nports = [\"/dev/ttyUSB0\"]\nca_file = \"ca.pem\"\n");
+        let file = Some(
+            "version = 1\nservice = \"https://file.example\"\nstation = \"from the file\"\nports = [\"/dev/ttyUSB0\"]\nca_file = \"ca.pem\"\n",
+        );
         let variables = [("QDRS_SERVICE", "https://variable.example/base"), ("QDRS_DEVICE", "mxchip")];
         let settings = settle(&["--service", "https://flag.example"], &variables, file).expect("settles");
-        assert_eq!((settings.service().expect("set").as_str(), &settings.service.origin), ("https://flag.example/", &Origin::Flag("--service")));
+        assert_eq!(
+            (settings.service().expect("set").as_str(), &settings.service.origin),
+            ("https://flag.example/", &Origin::Flag("--service"))
+        );
         assert_eq!((settings.device.as_str(), &settings.device.origin), ("mxchip", &Origin::Variable("QDRS_DEVICE")));
-        assert_eq!((settings.station.as_str(), &settings.station.origin), ("from the file", &Origin::File(settings.config.value.clone())));
+        assert_eq!(
+            (settings.station.as_str(), &settings.station.origin),
+            ("from the file", &Origin::File(settings.config.value.clone()))
+        );
         assert_eq!(settings.ports.value, ["/dev/ttyUSB0"]);
         assert_eq!(settings.ca_file.value, Some(settings.config.with_file_name("ca.pem")), "beside the file that names it");
         assert_eq!((settings.key_store.value, &settings.key_store.origin), (KeyStore::Auto, &Origin::Default));
 
         let settings = settle(&[], &variables, file).expect("settles");
         assert_eq!(settings.service().expect("set").as_str(), "https://variable.example/base/");
-        let journal = settings.journal_path().expect("follows from the service").file_name().expect("a name").to_string_lossy().into_owned();
+        let journal = settings
+            .journal_path()
+            .expect("follows from the service")
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
         assert!(journal.starts_with("variable.example-") && journal.ends_with(".jsonl"), "{journal}");
     }
 
@@ -652,13 +708,25 @@ mod tests {
 
     #[test]
     fn the_sandbox_takes_nothing_from_the_station() {
-        let settings = settle(&["--sandbox"], &[("QDRS_SERVICE", "https://x.example")], Some("version = 1\nports = [\"/dev/ttyUSB0\"]\n")).expect("settles");
+        let settings =
+            settle(&["--sandbox"], &[("QDRS_SERVICE", "https://x.example")], Some("version = 1\nports = [\"/dev/ttyUSB0\"]\n"))
+                .expect("settles");
         assert!(settings.service.value.is_none() && settings.ports.is_empty());
     }
 
     #[test]
     fn what_makes_no_sense_is_said_with_its_place() {
-        let said = |error: SettingsError| format!("{error}\n   at: {}\n help: {}", error.at().unwrap_or_default().rsplit_once('/').map_or_else(|| error.at().unwrap_or_default(), |(_, name)| name.to_owned()), error.help());
+        let said = |error: SettingsError| {
+            format!(
+                "{error}\n   at: {}\n help: {}",
+                error
+                    .at()
+                    .unwrap_or_default()
+                    .rsplit_once('/')
+                    .map_or_else(|| error.at().unwrap_or_default(), |(_, name)| name.to_owned()),
+                error.help()
+            )
+        };
         let all = [
             settle(&["--service", "http://qdrs.example"], &[], None),
             settle(&["--service", "https://me:hunter2@qdrs.example"], &[], None),

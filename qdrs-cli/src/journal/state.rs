@@ -267,7 +267,8 @@ impl JobState {
 
     /// May some device hold the credential of this job (or part of it) although no verdict says that it is whole?
     pub fn may_be_on_a_device(&self) -> bool {
-        self.written.is_none() && self.writing.as_ref().is_some_and(|attempt| !matches!(attempt.verdict, Some(Verdict::Untouched)))
+        self.written.is_none()
+            && self.writing.as_ref().is_some_and(|attempt| !matches!(attempt.verdict, Some(Verdict::Untouched)))
     }
 
     pub(super) fn apply(&mut self, entry: Entry) {
@@ -277,7 +278,17 @@ impl JobState {
                 let (order, started_at) = (self.order, self.started_at);
                 // The last writing is kept until the new job has its registration: only then is the old key dead.
                 let writing = self.writing.take();
-                *self = Self { slot, batch, hardware_id, take_over, job, confirm, writing, changed_at: entry.at, ..Self::new(&self.serial, started_at, order) };
+                *self = Self {
+                    slot,
+                    batch,
+                    hardware_id,
+                    take_over,
+                    job,
+                    confirm,
+                    writing,
+                    changed_at: entry.at,
+                    ..Self::new(&self.serial, started_at, order)
+                };
             }
             Step::Registered { registration } => {
                 if self.writing.as_ref().is_some_and(|attempt| attempt.reservation != registration.reservation) {

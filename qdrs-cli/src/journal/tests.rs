@@ -28,7 +28,11 @@ fn job(job: u128) -> Step {
 }
 
 fn written() -> Step {
-    Step::Written(Written { fingerprint: qdrs_core::connection_string::Fingerprint::from_bytes([7; 32]), evidence: Evidence::ReadBack, hardware_id: None })
+    Step::Written(Written {
+        fingerprint: qdrs_core::connection_string::Fingerprint::from_bytes([7; 32]),
+        evidence: Evidence::ReadBack,
+        hardware_id: None,
+    })
 }
 
 /// A good run of one serial.
@@ -59,7 +63,10 @@ fn what_was_appended_is_there_after_opening_again() {
     let (_folder, path) = journal_with(whole_life("qd-1", 10).into_iter().chain(whole_life("qd-0", 20).into_iter().take(3)));
     let journal = Journal::open(&path, SERVICE).expect("opens again");
     let states = journal.all();
-    assert_eq!(states.iter().map(|state| (state.serial.as_str(), state.phase())).collect::<Vec<_>>(), [("qd-1", Phase::Passed), ("qd-0", Phase::Open)]);
+    assert_eq!(
+        states.iter().map(|state| (state.serial.as_str(), state.phase())).collect::<Vec<_>>(),
+        [("qd-1", Phase::Passed), ("qd-0", Phase::Open)]
+    );
     assert!(states[0].registration.is_none() && states[1].registration.is_some());
     assert!(!states[0].may_be_on_a_device() && states[1].may_be_on_a_device());
     assert_eq!(journal.state("QD-1").expect("found by its normal form").job, Uuid::from_u128(10));
@@ -72,7 +79,9 @@ fn a_new_job_keeps_the_doubt_until_the_old_key_is_dead() {
     let journal = Journal::open(&path, SERVICE).expect("opens");
     journal.append(Entry::new("qd-1", job(50))).expect("appends");
     assert!(journal.state("qd-1").expect("known").may_be_on_a_device());
-    journal.append(Entry::new("qd-1", Step::Registered { registration: registration("qd-1", Uuid::from_u128(99)) })).expect("appends");
+    journal
+        .append(Entry::new("qd-1", Step::Registered { registration: registration("qd-1", Uuid::from_u128(99)) }))
+        .expect("appends");
     assert!(!journal.state("qd-1").expect("known").may_be_on_a_device());
 }
 
@@ -134,15 +143,21 @@ fn other_files_are_refused_and_left_as_they_are() {
 fn a_newer_version_another_service_and_an_unknown_step_get_a_sentence() {
     let (_folder, path) = journal_with([]);
     let error = Journal::open(&path, "https://other.example/").expect_err("refused");
-    assert!(error.to_string().ends_with("belongs to the service https://qdrs.example/, not to https://other.example/"), "{error}");
+    assert!(
+        error.to_string().ends_with("belongs to the service https://qdrs.example/, not to https://other.example/"),
+        "{error}"
+    );
 
     let (line, crc) = encode(&serde_json::json!({"journal": "qdrs", "version": 2, "shape": "new"}), 0).expect("encodes");
     fs::write(&path, &line).expect("writes");
     let error = Journal::open(&path, SERVICE).expect_err("refused");
     assert!(error.to_string().ends_with("was written by a newer QDRS (version 2; this one reads up to 1)"), "{error}");
 
-    let (header, crc_of_header) = encode(&Header { journal: "qdrs".into(), version: 1, service: SERVICE.into(), made_at: Timestamp::UNIX_EPOCH }, 0).expect("encodes");
-    let (entry, _) = encode(&serde_json::json!({"at": "2026-01-01T00:00:00Z", "serial": "x", "step": "blessed"}), crc_of_header).expect("encodes");
+    let (header, crc_of_header) =
+        encode(&Header { journal: "qdrs".into(), version: 1, service: SERVICE.into(), made_at: Timestamp::UNIX_EPOCH }, 0)
+            .expect("encodes");
+    let (entry, _) = encode(&serde_json::json!({"at": "2026-01-01T00:00:00Z", "serial": "x", "step": "blessed"}), crc_of_header)
+        .expect("encodes");
     fs::write(&path, [header, entry].concat()).expect("writes");
     assert!(matches!(Journal::open(&path, SERVICE), Err(JournalError::Newer { .. })));
     let _ = crc;
