@@ -8,5 +8,6 @@ pub mod digest;
 pub mod seal;
 pub mod sign;
 
-pub use code::{AccessCode, KeyId, PublicKeys, PublicOpeningKey};
-pub use seal::{SealContext, Sealed};
+pub use code::{AccessCode, AccessCodeError, KeyId, OpeningKey, PublicKeys, PublicOpeningKey, PublicSigningKey};
+pub use seal::{SealContext, SealError, Sealed};
+pub use sign::{Claim, SignatureError, Signed};
