@@ -227,7 +227,7 @@ fn read_rows(text: &str, faults: &mut Faults<'_>) -> Vec<Row> {
             faults.add(line, format!("a field is longer than {FIELD_BYTES_MAX} bytes; is a quotation mark not closed?"));
             continue;
         }
-        if record.iter().all(|field| field.trim().is_empty()) {
+        if record.iter().all(|field| field.trim_matches([' ', '\t', ',', ';']).is_empty()) {
             continue;
         }
         let column = match column {

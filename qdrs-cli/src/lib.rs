@@ -6,9 +6,13 @@
 //! goes through `screen`. Knows no hub and no ledger: those are the service's.
 
 pub mod batch;
+pub mod command;
 pub mod env;
 pub mod failure;
 pub mod journal;
+pub mod keystore;
 pub mod outcome;
+pub mod printer;
+pub mod report;
 pub mod secret_file;
 pub mod settings;

@@ -481,7 +481,11 @@ impl Setting<Option<String>> {
 
 impl ConfigFile {
     /// Reads the file; none when it is not there, since `setup` may be about to write it.
-    fn read(path: &Setting<PathBuf>) -> Result<Option<Self>, SettingsError> {
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read or makes no sense.
+    pub fn read(path: &Setting<PathBuf>) -> Result<Option<Self>, SettingsError> {
         let unreadable = |source| SettingsError::FileUnreadable { path: path.value.clone(), source };
         let file = match std::fs::File::open(&path.value) {
             Ok(file) => file,
@@ -523,12 +527,12 @@ impl ConfigFile {
 pub fn parse_service(text: String, origin: &Origin) -> Result<Url, SettingsError> {
     let wrong = |value: &str, why: &str| SettingsError::Value {
         what: "the service's URL",
-        value: value.to_owned(),
+        // Whoever wrote a password into it shall not see it again on a screen that others see.
+        value: value.rsplit('@').next().unwrap_or_default().to_owned(),
         why: why.to_owned(),
         origin: origin.clone(),
     };
-    let mut url = Url::parse(text.trim())
-        .map_err(|_| wrong(text.split('@').next_back().unwrap_or_default(), "is no URL; it looks like `https://qdrs.example`"))?;
+    let mut url = Url::parse(text.trim()).map_err(|_| wrong(&text, "is no URL; it looks like `https://qdrs.example`"))?;
     let loopback = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(url::Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
@@ -536,7 +540,7 @@ pub fn parse_service(text: String, origin: &Origin) -> Result<Url, SettingsError
         None => false,
     };
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong(url.host_str().unwrap_or_default(), "is written with a user or password, which no QDRS service takes"));
+        return Err(wrong(url.as_str(), "is written with a user or password, which no QDRS service takes"));
     }
     match url.scheme() {
         "https" if url.host().is_some() => {}

@@ -194,11 +194,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_flipped_bit_before_the_last_line_is_a_clear_error(at in any::<prop::sample::Index>(), bit in 0..8) {
+    fn a_flipped_bit_before_the_last_line_is_a_clear_error(at in any::<prop::sample::Index>(), bit in 0..8_u32) {
         let (_folder, path) = journal_with(whole_life("qd-1", 10));
         let mut bytes = fs::read(&path).expect("reads");
         let last = bytes[..bytes.len() - 1].iter().rposition(|byte| *byte == b'\n').expect("several lines");
-        bytes[at.index(last)] ^= 1 << bit;
+        bytes[at.index(last)] ^= 1_u8 << bit;
         fs::write(&path, &bytes).expect("writes");
         let error = Journal::open(&path, SERVICE).expect_err("found");
         prop_assert!(matches!(error, JournalError::Damaged { .. } | JournalError::Foreign { .. }), "{}", error);

@@ -1,0 +1,72 @@
+//! `qdrs config`: each setting and where it comes from, for the moment when something is not as expected.
+
+use serde_json::json;
+
+use crate::{
+    env,
+    failure::Failure,
+    keystore::{self, KeystoreError},
+    outcome::Outcome,
+    printer::Printer,
+    settings::{Setting, Settings},
+};
+
+/// Show each setting and where it comes from.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// None at present.
+pub fn run(_: &Args, settings: &Settings, printer: Printer) -> Result<Outcome, Failure> {
+    let rows = rows(settings);
+    if printer.json {
+        for (name, value, origin) in &rows {
+            printer.event(&json!({ "v": 1, "event": "setting", "name": name, "value": value, "origin": origin }));
+        }
+    } else {
+        printer.result(table(&rows));
+    }
+    for name in env::unknown() {
+        printer.warn(format!("the variable {name} means nothing to this version"));
+    }
+    Ok(Outcome::AllPassed)
+}
+
+type Row = (&'static str, Option<String>, String);
+
+fn rows(settings: &Settings) -> Vec<Row> {
+    fn row<T>(name: &'static str, setting: &Setting<T>, value: impl FnOnce(&T) -> Option<String>) -> Row {
+        (name, value(&setting.value), setting.origin.to_string())
+    }
+    let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let found = if settings.config_found { "" } else { ", not there" };
+    // The code itself is never shown.
+    let code = match keystore::load(settings) {
+        Ok((code, place)) => ("access code", Some(format!("{} code, key id {}", code.kind(), code.key_id())), place.to_string()),
+        Err(KeystoreError::Absent { .. } | KeystoreError::Settings(_)) => ("access code", None, "default".to_owned()),
+        Err(error) => ("access code", None, error.to_string()),
+    };
+    vec![
+        ("config", Some(settings.config.display().to_string()), format!("{}{found}", settings.config.origin)),
+        row("service", &settings.service, |url| url.as_ref().map(ToString::to_string)),
+        row("station", &settings.station, |name| Some(name.clone())),
+        row("journal", &settings.journal, path),
+        row("code_file", &settings.code_file, path),
+        row("key_store", &settings.key_store, |kept| Some(kept.to_string())),
+        code,
+        row("ca_file", &settings.ca_file, path),
+        row("device", &settings.device, |device| Some(device.clone())),
+        row("ports", &settings.ports, |ports| (!ports.is_empty()).then(|| ports.join(", "))),
+    ]
+}
+
+fn table(rows: &[Row]) -> String {
+    let name = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
+    let value = rows.iter().map(|row| row.1.as_ref().map_or(1, |value| value.chars().count())).max().unwrap_or(0);
+    let dim = anstyle::Style::new().dimmed();
+    let line = |row: &Row| format!("{:name$}  {:value$}  {dim}{}{dim:#}\n", row.0, row.1.as_deref().unwrap_or("-"), row.2);
+    rows.iter().map(line).collect()
+}

@@ -1,0 +1,63 @@
+//! What commands print: results to stdout, talk to stderr; colours only where a person looks.
+//!
+//! The operator's screen is `screen`'s; this is for the commands that say something once.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::{failure::Failure, settings::Settings};
+
+/// Prints, as the global flags ask.
+#[derive(Debug, Clone, Copy)]
+pub struct Printer {
+    /// Print JSON on stdout.
+    pub json: bool,
+    /// Say only what went wrong.
+    pub quiet: bool,
+}
+
+impl From<&Settings> for Printer {
+    fn from(settings: &Settings) -> Self {
+        Self { json: settings.json, quiet: settings.quiet }
+    }
+}
+
+impl Printer {
+    /// A result, to stdout. Colours are taken out where nobody sees them.
+    pub fn result(self, text: impl AsRef<str>) {
+        ignore_closed(write!(anstream::stdout().lock(), "{}", text.as_ref()));
+    }
+
+    /// A result as one line of JSON, to stdout.
+    pub fn event(self, event: &impl Serialize) {
+        let Ok(line) = serde_json::to_string(event) else { return };
+        ignore_closed(writeln!(io::stdout().lock(), "{line}"));
+    }
+
+    /// What is being done, to stderr.
+    pub fn talk(self, text: impl AsRef<str>) {
+        if !self.quiet {
+            ignore_closed(writeln!(anstream::stderr().lock(), "{}", text.as_ref()));
+        }
+    }
+
+    /// Something that a person should mend although the command goes on.
+    pub fn warn(self, text: impl AsRef<str>) {
+        let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
+        ignore_closed(writeln!(anstream::stderr().lock(), "{yellow}warning:{yellow:#} {}", text.as_ref()));
+    }
+
+    /// Why the command ended early: to stderr for people, to stdout for programs.
+    pub fn failure(self, failure: &Failure) {
+        if self.json {
+            self.event(&failure.json());
+        }
+        ignore_closed(write!(anstream::stderr().lock(), "{}", failure.said()));
+    }
+}
+
+/// A reader that has seen enough (`qdrs report | head`) is no fault.
+fn ignore_closed(result: io::Result<()>) {
+    let _ = result;
+}

@@ -1,0 +1,238 @@
+//! The report: what a station has done with each serial, for people (a table), for spreadsheets (CSV), for programs (JSON).
+
+use std::path::Path;
+
+use comfy_table::{Table, presets};
+use jiff::{Timestamp, tz::TimeZone};
+use qdrs_core::api::Evidence;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::journal::{JobState, Phase};
+
+/// How a report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For spreadsheets
+    Csv,
+    /// For programs: one object a line, a summary last
+    Json,
+}
+
+impl Format {
+    /// The format that a file's ending asks for.
+    pub fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "csv" => Some(Self::Csv),
+            "json" | "jsonl" | "ndjson" => Some(Self::Json),
+            "txt" => Some(Self::Table),
+            _ => None,
+        }
+    }
+}
+
+/// One serial of a report.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// As it was sent to the service.
+    pub serial: String,
+    /// Where its work stands.
+    pub state: Phase,
+    /// The place for the device.
+    pub slot: Option<String>,
+    /// The lot.
+    pub batch: Option<String>,
+    /// What shows that the device holds its credential.
+    pub evidence: Option<Evidence>,
+    /// The board.
+    pub hardware_id: Option<String>,
+    /// When its work began.
+    pub started_at: Timestamp,
+    /// When something happened last.
+    pub changed_at: Timestamp,
+    /// The last failure's code.
+    pub failure: Option<String>,
+    /// What happened then.
+    pub detail: Option<String>,
+}
+
+impl From<&JobState> for Row {
+    fn from(state: &JobState) -> Self {
+        let (failure, detail) = state.failed.as_ref().map(|failed| (failed.code.clone(), failed.detail.clone())).unzip();
+        Self {
+            serial: state.serial.clone(),
+            state: state.phase(),
+            slot: state.slot.clone(),
+            batch: state.batch.clone(),
+            evidence: state.written.as_ref().map(|written| written.evidence),
+            hardware_id: state
+                .written
+                .as_ref()
+                .and_then(|written| written.hardware_id.clone())
+                .or_else(|| state.hardware_id.clone()),
+            started_at: state.started_at,
+            changed_at: state.changed_at,
+            failure,
+            detail,
+        }
+    }
+}
+
+/// What a station has done.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    rows: Vec<Row>,
+}
+
+impl Report {
+    /// The report of some serials, in their order.
+    pub fn of<'a>(states: impl IntoIterator<Item = &'a JobState>) -> Self {
+        Self { rows: states.into_iter().map(Row::from).collect() }
+    }
+
+    /// Leaves out what is not asked for.
+    pub fn keep(&mut self, asked: impl FnMut(&Row) -> bool) {
+        self.rows.retain(asked);
+    }
+
+    /// How many serials stand where, in the order of [`Phase::ALL`].
+    pub fn totals(&self) -> [(Phase, usize); 5] {
+        Phase::ALL.map(|phase| (phase, self.rows.iter().filter(|row| row.state == phase).count()))
+    }
+
+    /// The whole text; `zone` is for the table, the other formats have UTC.
+    pub fn write(&self, format: Format, zone: &TimeZone) -> String {
+        match format {
+            Format::Table => self.table(zone),
+            Format::Csv => self.csv(),
+            Format::Json => self.json(),
+        }
+    }
+
+    fn table(&self, zone: &TimeZone) -> String {
+        let at = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(["SERIAL", "STATE", "SLOT", "EVIDENCE", "STARTED", "CHANGED", "LAST FAILURE"]);
+        for row in &self.rows {
+            let cells = [
+                printable(&row.serial),
+                row.state.as_str().to_owned(),
+                row.slot.clone().unwrap_or_default(),
+                row.evidence.map(|evidence| evidence.to_string()).unwrap_or_default(),
+                at(row.started_at),
+                at(row.changed_at),
+                row.failure.clone().unwrap_or_default(),
+            ];
+            table.add_row(cells);
+        }
+        let lines: String = table.lines().map(|line| line.trim_end().trim_start_matches(' ').to_owned() + "\n").collect();
+        let totals: Vec<_> = self
+            .totals()
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(phase, count)| format!("{count} {}", phase.as_str()))
+            .collect();
+        format!("{lines}\n{} serials{}{}\n", self.rows.len(), if totals.is_empty() { "" } else { ": " }, totals.join(", "))
+    }
+
+    fn csv(&self) -> String {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let header =
+            ["serial", "state", "slot", "batch", "evidence", "hardware_id", "started_at", "changed_at", "failure", "detail"];
+        // Writing to memory can't fail.
+        let _ = writer.write_record(header);
+        for row in &self.rows {
+            let cells = [
+                row.serial.clone(),
+                row.state.as_str().to_owned(),
+                row.slot.clone().unwrap_or_default(),
+                row.batch.clone().unwrap_or_default(),
+                row.evidence.map(|evidence| evidence.to_string()).unwrap_or_default(),
+                row.hardware_id.clone().unwrap_or_default(),
+                row.started_at.to_string(),
+                row.changed_at.to_string(),
+                row.failure.clone().unwrap_or_default(),
+                row.detail.clone().unwrap_or_default(),
+            ];
+            let _ = writer.write_record(cells.map(no_formula));
+        }
+        writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+
+    fn json(&self) -> String {
+        let mut text = String::new();
+        let mut line = |event: serde_json::Value| text.push_str(&format!("{event}\n"));
+        for row in &self.rows {
+            let mut event = json!({ "v": 1, "event": "serial" });
+            if let (Some(event), Ok(serde_json::Value::Object(row))) = (event.as_object_mut(), serde_json::to_value(row)) {
+                event.extend(row.into_iter().filter(|(_, value)| !value.is_null()));
+            }
+            line(event);
+        }
+        let mut summary = json!({ "v": 1, "event": "summary", "serials": self.rows.len() });
+        for (phase, count) in self.totals() {
+            summary[phase.as_str()] = count.into();
+        }
+        line(summary);
+        text
+    }
+}
+
+/// A cell that no spreadsheet takes for a formula: what comes from a label or a device could be one.
+fn no_formula(cell: String) -> String {
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell }
+}
+
+/// Text that can't move the terminal's cursor.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(serial: &str, state: Phase, failure: Option<&str>) -> Row {
+        Row {
+            serial: serial.into(),
+            state,
+            slot: Some("1".into()),
+            batch: Some("week-47".into()),
+            evidence: (state == Phase::Passed).then_some(Evidence::ReadBack),
+            hardware_id: None,
+            started_at: Timestamp::UNIX_EPOCH,
+            changed_at: Timestamp::UNIX_EPOCH,
+            failure: failure.map(str::to_owned),
+            detail: failure.map(|_| "the device went away".to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_report_is_as_it_should_be() {
+        let report = Report {
+            rows: vec![
+                row("QD-00001-5", Phase::Passed, None),
+                row("=HYPERLINK(\"http://x\")", Phase::Failed, Some("device-gone")),
+                row("QD-\u{1b}[2J", Phase::Open, None),
+            ],
+        };
+        insta::assert_snapshot!(report.write(Format::Table, &TimeZone::UTC));
+        insta::assert_snapshot!(report.write(Format::Csv, &TimeZone::UTC));
+        insta::assert_snapshot!(report.write(Format::Json, &TimeZone::UTC));
+    }
+
+    #[test]
+    fn a_report_of_nothing_says_so() {
+        assert!(Report::default().write(Format::Table, &TimeZone::UTC).ends_with("\n0 serials\n"));
+    }
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        for cell in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"] {
+            assert!(no_formula(cell.into()).starts_with('\''), "{cell:?}");
+        }
+    }
+}
