@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use qdrs_core::{api::Code, explain::Explain};
 use serde_json::json;
 
-use crate::outcome::Outcome;
+use crate::{outcome::Outcome, printer::printable};
 
 /// Any error that a person may read, on its way to `main`.
 ///
@@ -60,9 +60,9 @@ impl Failure {
         let (error, dim, help) = (AnsiColor::Red.on_default().bold(), Style::new().dimmed(), AnsiColor::Cyan.on_default().bold());
         let mut text = String::new();
         let mut say = |what: &dyn Explain, at: Option<String>| {
-            text.push_str(&format!("{error}error:{error:#} {what} {dim}({}){dim:#}\n", what.code()));
+            text.push_str(&format!("{error}error:{error:#} {} {dim}({}){dim:#}\n", printable(&what.to_string()), what.code()));
             if let Some(at) = at {
-                text.push_str(&format!("{dim}   at:{dim:#} {at}\n"));
+                text.push_str(&format!("{dim}   at:{dim:#} {}\n", printable(&at)));
             }
         };
         let each = self.error.each();
@@ -72,7 +72,7 @@ impl Failure {
         if each.is_empty() || each.len() > 1 {
             say(&*self.error, self.place());
         }
-        text.push_str(&format!("{help} help:{help:#} {}\n", self.error.help()));
+        text.push_str(&format!("{help} help:{help:#} {}\n", printable(&self.error.help())));
         text
     }
 

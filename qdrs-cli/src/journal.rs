@@ -14,6 +14,7 @@ use std::{
     io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -32,6 +33,9 @@ pub const VERSION: u32 = 1;
 
 /// The longest line that is read or written, in bytes. A registration takes about one kilobyte.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// How long another process may take to let go.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
 
 /// What each line begins with, before eight digits of CRC.
 const BEFORE_CRC: &[u8] = b"{\"crc\":\"";
@@ -463,10 +467,15 @@ fn lock(path: &Path) -> Result<File, JournalError> {
     let io = |source| JournalError::Io { path: path.to_owned(), doing: "opened", source };
     let file = crate::secret_file::open_private(OpenOptions::new().write(true).create(true).truncate(false), Path::new(&name))
         .map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::Busy { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(io(source)),
+    // An earlier run may be at its very end, and a child process holds the lock for the moment between its fork and exec.
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_WAIT / 20),
+            Err(TryLockError::WouldBlock) => return Err(JournalError::Busy { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use qdrs_core::{
-    access::{AccessCode, code::AccessCodeError},
+    access::{AccessCode, AccessCodeError},
     api::Code,
     explain::Explain,
 };

@@ -57,6 +57,11 @@ impl Printer {
     }
 }
 
+/// Text that can't move the terminal's cursor or change its colours: serials, devices and services may send anything.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
 /// A reader that has seen enough (`qdrs report | head`) is no fault.
 fn ignore_closed(result: io::Result<()>) {
     let _ = result;

@@ -8,7 +8,10 @@ use qdrs_core::api::Evidence;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::journal::{JobState, Phase};
+use crate::{
+    journal::{JobState, Phase},
+    printer::printable,
+};
 
 /// How a report is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -112,7 +115,7 @@ impl Report {
     }
 
     fn table(&self, zone: &TimeZone) -> String {
-        let at = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let at = |time: Timestamp| time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         table.set_header(["SERIAL", "STATE", "SLOT", "EVIDENCE", "STARTED", "CHANGED", "LAST FAILURE"]);
@@ -184,11 +187,6 @@ impl Report {
 /// A cell that no spreadsheet takes for a formula: what comes from a label or a device could be one.
 fn no_formula(cell: String) -> String {
     if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell }
-}
-
-/// Text that can't move the terminal's cursor.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

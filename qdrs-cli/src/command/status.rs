@@ -48,7 +48,7 @@ pub async fn run(args: &Args, settings: &Settings, printer: Printer) -> Result<O
 }
 
 fn lines(status: &SerialStatus, here: Option<&JobState>, station: &str, zone: &TimeZone) -> String {
-    let at = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let at = |time: Timestamp| time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
     let mut text = String::new();
     let mut line = |name: &str, value: Option<String>| {
         if let Some(value) = value {
