@@ -1,0 +1,296 @@
+//! The ledger: the service's record of every serial, in the registrar's verbs.
+//!
+//! Every update is conditional on the reservation's id and state, so a caller who acts on what was true a moment ago
+//! changes nothing and is told. It holds no device key, only fingerprints. Each deed and its audit entry are one
+//! transaction.
+
+use jiff::Timestamp;
+use qdrs_core::{
+    Boxed,
+    access::{KeyId, PublicKeys, PublicOpeningKey},
+    api::{Evidence, Kind, Permission, State},
+    connection_string::Fingerprint,
+};
+use uuid::Uuid;
+
+pub mod audit;
+mod sqlite;
+
+pub use sqlite::SqliteLedger;
+
+/// SHA-256 over the access code's key id and the `Idempotency-Key`: names a job without keeping the key.
+pub type JobHash = [u8; 32];
+
+/// May the access code be used?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessState {
+    /// Yes.
+    Active,
+    /// For now only to confirm what it has already fetched.
+    Suspended,
+    /// No, for good.
+    Revoked,
+}
+
+impl AccessState {
+    /// The word, as in the ledger and in `access list`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// What the service knows of an access code: its public keys, and what the owner allows it.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Made from the signing key; what a request names.
+    pub key_id: KeyId,
+    /// Verify its signatures, seal to its holder.
+    pub keys: PublicKeys,
+    /// The owner's name for it.
+    pub name: String,
+    /// Who holds it.
+    pub kind: Kind,
+    /// Its serials must meet this policy.
+    pub policy: String,
+    /// Its devices are made in this hub, by the name in the configuration.
+    pub hub: String,
+    /// How many it may register in all.
+    pub quota: Option<u64>,
+    /// How many it has registered.
+    pub made: u64,
+    /// Requests a minute; none means the service's default.
+    pub rate_per_minute: Option<u32>,
+    /// Its first moment.
+    pub not_before: Option<Timestamp>,
+    /// Its last moment.
+    pub expires: Option<Timestamp>,
+    /// What it may do beyond registering and confirming.
+    pub permissions: Vec<Permission>,
+    /// May it be used?
+    pub state: AccessState,
+    /// When the owner made it.
+    pub created_at: Timestamp,
+}
+
+/// One attempt at a registration: what is known of it from its first moment on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reservation {
+    /// This attempt; a serial that is released or taken over and made again has a new one.
+    pub id: Uuid,
+    /// The policy whose serial it is.
+    pub policy: String,
+    /// The serial in its normal form.
+    pub serial: String,
+    /// The serial as the caller wrote it: the seal is bound to this text.
+    pub serial_sent: String,
+    /// Its name in the hub.
+    pub device_id: String,
+    /// The hub, by its name in the configuration.
+    pub hub: String,
+    /// The hub's host name, kept in case the configuration changes.
+    pub hub_host: String,
+    /// The access code that asked.
+    pub key_id: KeyId,
+    /// The job that asked.
+    pub job: JobHash,
+    /// The key that a product asked to seal to.
+    pub recipient: Option<PublicOpeningKey>,
+    /// The PC that asked.
+    pub station: Option<String>,
+    /// The device's place at that PC.
+    pub slot: Option<String>,
+    /// The lot.
+    pub batch: Option<String>,
+    /// Boards are unique within it; the policy's name unless the policy names another.
+    pub product: String,
+    /// What the device said of itself.
+    pub hardware_id: Option<String>,
+    /// The reservation that this one took over, if any.
+    pub replaces: Option<Uuid>,
+    /// When it was made.
+    pub reserved_at: Timestamp,
+}
+
+/// Where a serial stands. Each state carries what is known in it, and nothing else.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Life {
+    /// Durable before any byte goes to the hub.
+    Reserved,
+    /// The hub has the identity with the key of this fingerprint.
+    Issued { fingerprint: Fingerprint },
+    /// The station has claimed it, with evidence.
+    Confirmed { fingerprint: Fingerprint, evidence: Evidence },
+    /// The hub refused this very entry, for good.
+    Rejected { reason: String },
+    /// The hub has this device id with a key that was never ours.
+    Conflict { reason: String },
+    /// The hub's identity is being deleted.
+    Releasing { reason: String },
+    /// A tombstone.
+    Released { reason: String },
+    /// Made, then destroyed; never again.
+    Scrapped { reason: String },
+}
+
+impl Life {
+    /// The word for it.
+    pub fn state(&self) -> State {
+        match self {
+            Self::Reserved => State::Reserved,
+            Self::Issued { .. } => State::Issued,
+            Self::Confirmed { .. } => State::Confirmed,
+            Self::Rejected { .. } => State::Rejected,
+            Self::Conflict { .. } => State::Conflict,
+            Self::Releasing { .. } => State::Releasing,
+            Self::Released { .. } => State::Released,
+            Self::Scrapped { .. } => State::Scrapped,
+        }
+    }
+
+    /// May the state follow this one? The table of DESIGN section 4; the ledger's conditional updates hold to it.
+    pub fn may_become(&self, next: State) -> bool {
+        match self {
+            Self::Reserved => matches!(next, State::Issued | State::Rejected | State::Conflict | State::Releasing),
+            Self::Issued { .. } => matches!(next, State::Confirmed | State::Releasing),
+            Self::Confirmed { .. } => matches!(next, State::Releasing | State::Scrapped),
+            Self::Rejected { .. } => matches!(next, State::Reserved),
+            Self::Releasing { .. } => matches!(next, State::Released),
+            Self::Conflict { .. } | Self::Released { .. } | Self::Scrapped { .. } => false,
+        }
+    }
+}
+
+/// A reservation and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// What is known from the first moment on.
+    pub reservation: Reservation,
+    /// Where it stands.
+    pub life: Life,
+    /// Since when.
+    pub since: Timestamp,
+    /// The fingerprint of every key ever sent to the hub for it.
+    pub sent: Vec<Fingerprint>,
+}
+
+/// What bounds a new reservation beside the access code's own quota.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PolicyLimits {
+    /// How many under the policy in all.
+    pub total: Option<u64>,
+    /// How many under the policy on one day (UTC).
+    pub day: Option<u64>,
+}
+
+/// Why a serial was not reserved.
+#[derive(Debug)]
+pub enum NotReserved {
+    /// The serial has a life already (or the job has, which a race can bring about): here it is.
+    Taken(Box<Record>),
+    /// The device id belongs to another serial: two policies or templates meet in one hub.
+    DeviceIdTaken(Box<Record>),
+    /// The access code has registered all it may.
+    CodeQuota(u64),
+    /// The policy's total is reached.
+    PolicyTotal(u64),
+    /// The policy's number for today is reached.
+    PolicyDay(u64),
+    /// The board was confirmed as another serial.
+    BoardTaken { hardware_id: String, serial: String },
+    /// The ledger can't be used.
+    Ledger(LedgerError),
+}
+
+/// Why a registration was not confirmed.
+#[derive(Debug)]
+pub enum NotConfirmed {
+    /// It stands elsewhere by now: here it is; none if there is no such reservation.
+    Elsewhere(Option<Box<Record>>),
+    /// The board was confirmed as another serial.
+    BoardTaken { hardware_id: String, serial: String },
+    /// The ledger can't be used.
+    Ledger(LedgerError),
+}
+
+/// The ledger can't be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LedgerError {
+    /// The database says no: disk, lock, damage.
+    #[error("ledger: {0}")]
+    Database(String),
+    /// What stands in it makes no sense to this version.
+    #[error("ledger: {what}")]
+    Damaged { what: String },
+    /// A newer version of QDRS has written it.
+    #[error("ledger {path} was written by a newer QDRS (its version is {found}, this one knows {known}); run that version")]
+    Newer { path: String, found: u32, known: u32 },
+    /// An access code of that name is there, or none is.
+    #[error("{0}")]
+    AccessCode(String),
+    /// The ledger was closed while something waited for it.
+    #[error("ledger: it is closed")]
+    Closed,
+}
+
+impl From<LedgerError> for NotReserved {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl From<LedgerError> for NotConfirmed {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+/// The verbs of the ledger. An answer means that the deed is durable.
+///
+/// A deed whose answer was lost may have been done: whoever asks again reads first.
+pub trait Ledger: Send + Sync {
+    /// The access code of that key id.
+    fn access(&self, key_id: KeyId) -> Boxed<'_, Result<Option<Access>, LedgerError>>;
+    /// Every access code, by name.
+    fn access_list(&self) -> Boxed<'_, Result<Vec<Access>, LedgerError>>;
+    /// Keeps a new access code; an error if its name is in use.
+    fn access_create(&self, access: Access) -> Boxed<'_, Result<(), LedgerError>>;
+    /// Suspends, revokes or reactivates the code of that name. A revoked one stays revoked.
+    fn access_set_state(&self, name: String, state: AccessState) -> Boxed<'_, Result<(), LedgerError>>;
+
+    /// The attempt of that job, whatever became of it.
+    fn find_job(&self, key_id: KeyId, job: JobHash) -> Boxed<'_, Result<Option<Record>, LedgerError>>;
+    /// The serial's present life.
+    fn find_serial(&self, policy: String, serial: String) -> Boxed<'_, Result<Option<Record>, LedgerError>>;
+    /// The attempt of that id.
+    fn find(&self, reservation: Uuid) -> Boxed<'_, Result<Option<Record>, LedgerError>>;
+
+    /// -> *reserved*: checks quota, board and uniqueness and inserts, with the fingerprint of the first key.
+    fn reserve(&self, new: Reservation, key: Fingerprint, limits: PolicyLimits) -> Boxed<'_, Result<Record, NotReserved>>;
+    /// *rejected* -> *reserved*, for the same job; charges the quota again.
+    fn reserve_again(&self, id: Uuid, key: Fingerprint, limits: PolicyLimits) -> Boxed<'_, Result<Record, NotReserved>>;
+    /// Ends `old` (the caller's own, unconfirmed) and reserves anew in its place; the hub's keys are replaced next.
+    fn take_over(&self, old: Uuid, new: Reservation, key: Fingerprint, reason: String) -> Boxed<'_, Result<Record, NotReserved>>;
+    /// Adds the fingerprint of a further key that is about to be sent. False if it is no longer *reserved*.
+    fn add_key(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>>;
+    /// *reserved* -> *issued*. False if it stands elsewhere by now.
+    fn issue(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>>;
+    /// *reserved* -> *rejected*; gives the quota back. False if it stands elsewhere by now.
+    fn reject(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>>;
+    /// *reserved* -> *conflict*. False if it stands elsewhere by now.
+    fn conflict(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>>;
+    /// *issued* -> *confirmed*, if `key` is the one issued. Answers when it was confirmed (first).
+    fn confirm(
+        &self,
+        id: Uuid,
+        key: Fingerprint,
+        evidence: Evidence,
+        hardware_id: Option<String>,
+    ) -> Boxed<'_, Result<Timestamp, NotConfirmed>>;
+
+    /// The audit log from entry `from` on, oldest first, at most `count`.
+    fn audit(&self, from: u64, count: usize) -> Boxed<'_, Result<Vec<audit::Entry>, LedgerError>>;
+}

@@ -1,0 +1,233 @@
+//! The ledger in SQLite: one writer thread whose callers share a commit, and a few connections that read.
+//!
+//! Whoever waits while the thread is at work is taken together: one `BEGIN IMMEDIATE`, a savepoint for each deed so
+//! that one refused deed does not sink its neighbours, one commit, and only then the answers. WAL with
+//! `synchronous=FULL`: an answer means that the disk has it. One service process owns the file; the owner's commands may
+//! write beside it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use qdrs_core::{
+    Boxed,
+    access::KeyId,
+    api::{Evidence, State},
+    connection_string::Fingerprint,
+};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::{
+    Access, AccessState, JobHash, Ledger, LedgerError, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation, audit::Entry,
+};
+
+mod access;
+mod migrate;
+mod read;
+mod write;
+
+/// How many deeds share one commit at most.
+const GROUP_MAX: usize = 256;
+
+/// How many may wait for the writer before callers are held back.
+const WAITING_MAX: usize = 1024;
+
+/// How long to wait for the owner's command that writes beside us.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A deed: does its statements and keeps its answer; told afterwards whether the commit held.
+type Deed = Box<dyn FnOnce(&Connection) -> Option<Answer> + Send>;
+type Answer = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
+
+/// The ledger in one SQLite file.
+pub struct SqliteLedger {
+    path: PathBuf,
+    deeds: mpsc::Sender<Deed>,
+    readers: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl From<rusqlite::Error> for LedgerError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+impl SqliteLedger {
+    /// Opens the ledger, makes it if it is not there, and brings an older one up to date.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        migrate::migrate(&mut connection, path)?;
+        let (deeds, waiting) = mpsc::channel(WAITING_MAX);
+        std::thread::Builder::new()
+            .name("ledger".into())
+            .spawn(move || work(connection, waiting))
+            .map_err(|error| LedgerError::Database(format!("can't start its thread: {error}")))?;
+        Ok(Self { path: path.to_owned(), deeds, readers: Arc::default() })
+    }
+
+    /// Runs `deed` on the writer thread, in a savepoint of the next commit. An error of its own rolls it back alone.
+    async fn write<T, E>(&self, deed: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<LedgerError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let deed: Deed = Box::new(move |connection| match in_savepoint(connection, deed) {
+            Ok(done) => Some(Box::new(move |committed: Result<(), LedgerError>| {
+                let _ = answer.send(committed.map(|()| done).map_err(E::from));
+            })),
+            Err(error) => {
+                let _ = answer.send(Err(error));
+                None
+            }
+        });
+        self.deeds.send(deed).await.map_err(|_| LedgerError::Closed)?;
+        answered.await.map_err(|_| LedgerError::Closed)?
+    }
+
+    /// Runs `look` on a connection that can only read.
+    async fn read<T: Send + 'static>(&self, look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static) -> Result<T, LedgerError> {
+        let (readers, path) = (Arc::clone(&self.readers), self.path.clone());
+        tokio::task::spawn_blocking(move || {
+            let kept = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = match kept {
+                Some(connection) => connection,
+                None => connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+            };
+            let seen = look(&connection);
+            readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            Ok(seen?)
+        })
+        .await
+        .map_err(|_| LedgerError::Closed)?
+    }
+}
+
+/// A connection with the settings that every one needs.
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, LedgerError> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(|error| LedgerError::Database(format!("can't open {}: {error}", path.display())))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+    }
+    connection.pragma_update(None, "trusted_schema", false)?;
+    Ok(connection)
+}
+
+/// The writer thread: takes who waits, does their deeds in one transaction, commits, answers.
+fn work(mut connection: Connection, mut waiting: mpsc::Receiver<Deed>) {
+    let mut group = Vec::with_capacity(GROUP_MAX);
+    while let Some(first) = waiting.blocking_recv() {
+        group.push(first);
+        while group.len() < GROUP_MAX
+            && let Ok(next) = waiting.try_recv()
+        {
+            group.push(next);
+        }
+        let mut answers = Vec::with_capacity(group.len());
+        let committed = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .and_then(|transaction| {
+                answers.extend(group.drain(..).filter_map(|deed| deed(&transaction)));
+                transaction.commit()
+            })
+            .map_err(LedgerError::from);
+        // A deed that never ran (no transaction to be had) drops its sender, and its caller hears `Closed`.
+        group.clear();
+        for answer in answers {
+            answer(committed.clone());
+        }
+    }
+}
+
+/// Runs `deed` so that an error undoes it and nothing else.
+fn in_savepoint<T, E: From<LedgerError>>(connection: &Connection, deed: impl FnOnce(&Connection) -> Result<T, E>) -> Result<T, E> {
+    let run = |sql| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(LedgerError::from);
+    run("SAVEPOINT deed")?;
+    let done = deed(connection);
+    if done.is_err() {
+        run("ROLLBACK TO deed")?;
+    }
+    run("RELEASE deed")?;
+    done
+}
+
+impl Ledger for SqliteLedger {
+    fn access(&self, key_id: KeyId) -> Boxed<'_, Result<Option<Access>, LedgerError>> {
+        Box::pin(self.read(move |connection| access::find(connection, key_id)))
+    }
+
+    fn access_list(&self) -> Boxed<'_, Result<Vec<Access>, LedgerError>> {
+        Box::pin(self.read(access::list))
+    }
+
+    fn access_create(&self, access: Access) -> Boxed<'_, Result<(), LedgerError>> {
+        Box::pin(self.write(move |connection| access::create(connection, &access)))
+    }
+
+    fn access_set_state(&self, name: String, state: AccessState) -> Boxed<'_, Result<(), LedgerError>> {
+        Box::pin(self.write(move |connection| access::set_state(connection, &name, state)))
+    }
+
+    fn find_job(&self, key_id: KeyId, job: JobHash) -> Boxed<'_, Result<Option<Record>, LedgerError>> {
+        Box::pin(self.read(move |connection| read::by_job(connection, key_id, &job)))
+    }
+
+    fn find_serial(&self, policy: String, serial: String) -> Boxed<'_, Result<Option<Record>, LedgerError>> {
+        Box::pin(self.read(move |connection| read::by_serial(connection, &policy, &serial)))
+    }
+
+    fn find(&self, reservation: Uuid) -> Boxed<'_, Result<Option<Record>, LedgerError>> {
+        Box::pin(self.read(move |connection| read::by_id(connection, reservation)))
+    }
+
+    fn reserve(&self, new: Reservation, key: Fingerprint, limits: PolicyLimits) -> Boxed<'_, Result<Record, NotReserved>> {
+        Box::pin(self.write(move |connection| write::reserve(connection, new, key, limits)))
+    }
+
+    fn reserve_again(&self, id: Uuid, key: Fingerprint, limits: PolicyLimits) -> Boxed<'_, Result<Record, NotReserved>> {
+        Box::pin(self.write(move |connection| write::reserve_again(connection, id, key, limits)))
+    }
+
+    fn take_over(&self, old: Uuid, new: Reservation, key: Fingerprint, reason: String) -> Boxed<'_, Result<Record, NotReserved>> {
+        Box::pin(self.write(move |connection| write::take_over(connection, old, new, key, &reason)))
+    }
+
+    fn add_key(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>> {
+        Box::pin(self.write(move |connection| write::add_key(connection, id, key)))
+    }
+
+    fn issue(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>> {
+        Box::pin(self.write(move |connection| write::settle(connection, id, State::Issued, Some(key), None)))
+    }
+
+    fn reject(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>> {
+        Box::pin(self.write(move |connection| write::settle(connection, id, State::Rejected, None, Some(&reason))))
+    }
+
+    fn conflict(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>> {
+        Box::pin(self.write(move |connection| write::settle(connection, id, State::Conflict, None, Some(&reason))))
+    }
+
+    fn confirm(
+        &self,
+        id: Uuid,
+        key: Fingerprint,
+        evidence: Evidence,
+        hardware_id: Option<String>,
+    ) -> Boxed<'_, Result<jiff::Timestamp, NotConfirmed>> {
+        Box::pin(self.write(move |connection| write::confirm(connection, id, key, evidence, hardware_id)))
+    }
+
+    fn audit(&self, from: u64, count: usize) -> Boxed<'_, Result<Vec<Entry>, LedgerError>> {
+        Box::pin(self.read(move |connection| read::audit(connection, from, count)))
+    }
+}

@@ -1,0 +1,294 @@
+//! The deeds: each is conditional on what it expects, and writes its audit entry beside it.
+
+use jiff::{Timestamp, tz::TimeZone};
+use qdrs_core::{
+    api::{Evidence, State},
+    connection_string::Fingerprint,
+};
+use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
+
+use super::read;
+use crate::ledger::{
+    LedgerError, Life, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation,
+    audit::{self, Deed},
+};
+
+impl From<rusqlite::Error> for NotReserved {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Ledger(error.into())
+    }
+}
+
+impl From<rusqlite::Error> for NotConfirmed {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Ledger(error.into())
+    }
+}
+
+pub(super) fn reserve(connection: &Connection, new: Reservation, key: Fingerprint, limits: PolicyLimits) -> Result<Record, NotReserved> {
+    // The job first: a repeat that raced its own first request must find itself, not a refusal.
+    if let Some(record) = read::by_job(connection, new.key_id, &new.job)? {
+        return Err(NotReserved::Taken(Box::new(record)));
+    }
+    if let Some(record) = read::by_serial(connection, &new.policy, &new.serial)? {
+        return Err(NotReserved::Taken(Box::new(record)));
+    }
+    insert(connection, new, key, limits, true, None)
+}
+
+pub(super) fn take_over(
+    connection: &Connection,
+    old: Uuid,
+    mut new: Reservation,
+    key: Fingerprint,
+    reason: &str,
+) -> Result<Record, NotReserved> {
+    if let Some(record) = read::by_job(connection, new.key_id, &new.job)? {
+        return Err(NotReserved::Taken(Box::new(record)));
+    }
+    let Some(record) = read::by_id(connection, old)? else {
+        return Err(LedgerError::Damaged { what: format!("reservation {old} is gone") }.into());
+    };
+    if record.reservation.key_id != new.key_id || !matches!(record.life, Life::Reserved | Life::Issued { .. } | Life::Rejected { .. }) {
+        return Err(NotReserved::Taken(Box::new(record)));
+    }
+    // A rejected one gave its quota back; the others hand theirs on.
+    let charge = matches!(record.life, Life::Rejected { .. });
+    let now = Timestamp::now();
+    connection
+        .prepare_cached("UPDATE reservation SET state = 'released', since = ?2, reason = ?3 WHERE id = ?1")?
+        .execute(params![old.to_string(), now.as_millisecond(), format!("taken over: {reason}")])?;
+    entry(connection, &record.reservation, "taken-over", now, Some(reason.to_owned()))?;
+    // Where the identity lives can't change under it.
+    new.hub.clone_from(&record.reservation.hub);
+    new.hub_host.clone_from(&record.reservation.hub_host);
+    new.device_id.clone_from(&record.reservation.device_id);
+    new.replaces = Some(old);
+    insert(connection, new, key, PolicyLimits::default(), charge, Some(reason))
+}
+
+fn insert(
+    connection: &Connection,
+    new: Reservation,
+    key: Fingerprint,
+    limits: PolicyLimits,
+    charge: bool,
+    detail: Option<&str>,
+) -> Result<Record, NotReserved> {
+    if let Some(record) = read::by_device(connection, &new.hub_host, &new.device_id)? {
+        return Err(NotReserved::DeviceIdTaken(Box::new(record)));
+    }
+    if let Some((hardware_id, serial)) = board_elsewhere(connection, &new.product, new.hardware_id.as_deref(), &new.serial)? {
+        return Err(NotReserved::BoardTaken { hardware_id, serial });
+    }
+    let day = day_of(new.reserved_at);
+    if charge {
+        charge_quota(connection, &new.key_id.to_string(), &new.policy, &day, limits)?;
+    }
+    let at = new.reserved_at.as_millisecond();
+    connection
+        .prepare_cached(
+            "INSERT INTO reservation (id, policy, serial, serial_sent, device_id, hub, hub_host, key_id, job_hash, recipient, station, slot, \
+             batch, product, hardware_id, day, replaces, reserved_at, state, since) \
+             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,'reserved',?18)",
+        )?
+        .execute(params![
+            new.id.to_string(),
+            new.policy,
+            new.serial,
+            new.serial_sent,
+            new.device_id,
+            new.hub,
+            new.hub_host,
+            new.key_id.to_string(),
+            new.job,
+            new.recipient.as_ref().map(|key| key.as_bytes()),
+            new.station,
+            new.slot,
+            new.batch,
+            new.product,
+            new.hardware_id,
+            day,
+            new.replaces.map(|id| id.to_string()),
+            at,
+        ])?;
+    keep_key(connection, new.id, key)?;
+    entry(connection, &new, "reserved", new.reserved_at, detail.map(str::to_owned))?;
+    Ok(Record { since: new.reserved_at, reservation: new, life: Life::Reserved, sent: vec![key] })
+}
+
+pub(super) fn reserve_again(connection: &Connection, id: Uuid, key: Fingerprint, limits: PolicyLimits) -> Result<Record, NotReserved> {
+    let Some(record) = read::by_id(connection, id)? else {
+        return Err(LedgerError::Damaged { what: format!("reservation {id} is gone") }.into());
+    };
+    if !record.life.may_become(State::Reserved) {
+        return Err(NotReserved::Taken(Box::new(record)));
+    }
+    let now = Timestamp::now();
+    let day = day_of(now);
+    charge_quota(connection, &record.reservation.key_id.to_string(), &record.reservation.policy, &day, limits)?;
+    connection
+        .prepare_cached("UPDATE reservation SET state = 'reserved', since = ?2, day = ?3, reason = NULL WHERE id = ?1 AND state = 'rejected'")?
+        .execute(params![id.to_string(), now.as_millisecond(), day])?;
+    keep_key(connection, id, key)?;
+    entry(connection, &record.reservation, "reserved", now, Some("again, after the hub had refused it".into()))?;
+    Ok(Record { life: Life::Reserved, since: now, sent: [record.sent, vec![key]].concat(), ..record })
+}
+
+pub(super) fn add_key(connection: &Connection, id: Uuid, key: Fingerprint) -> Result<bool, LedgerError> {
+    let open: bool = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM reservation WHERE id = ?1 AND state = 'reserved')")?
+        .query_row([id.to_string()], |row| row.get(0))?;
+    if open {
+        keep_key(connection, id, key)?;
+    }
+    Ok(open)
+}
+
+/// *reserved* -> where the hub's answer puts it. False if it stands elsewhere by now.
+pub(super) fn settle(
+    connection: &Connection,
+    id: Uuid,
+    next: State,
+    key: Option<Fingerprint>,
+    reason: Option<&str>,
+) -> Result<bool, LedgerError> {
+    let Some(record) = read::by_id(connection, id)? else { return Ok(false) };
+    if record.life != Life::Reserved || !record.life.may_become(next) {
+        return Ok(false);
+    }
+    let now = Timestamp::now();
+    connection
+        .prepare_cached("UPDATE reservation SET state = ?2, since = ?3, fingerprint = ?4, reason = ?5 WHERE id = ?1 AND state = 'reserved'")?
+        .execute(params![id.to_string(), next.as_str(), now.as_millisecond(), key.as_ref().map(Fingerprint::as_bytes), reason])?;
+    connection
+        .prepare_cached("UPDATE sent_key SET answered_at = ?2 WHERE reservation = ?1 AND answered_at IS NULL")?
+        .execute(params![id.to_string(), now.as_millisecond()])?;
+    if next == State::Rejected {
+        give_quota_back(connection, id, &record.reservation)?;
+    }
+    entry(connection, &record.reservation, next.as_str(), now, reason.map(str::to_owned))?;
+    Ok(true)
+}
+
+pub(super) fn confirm(
+    connection: &Connection,
+    id: Uuid,
+    key: Fingerprint,
+    evidence: Evidence,
+    hardware_id: Option<String>,
+) -> Result<Timestamp, NotConfirmed> {
+    let Some(record) = read::by_id(connection, id)? else { return Err(NotConfirmed::Elsewhere(None)) };
+    match record.life {
+        Life::Issued { fingerprint } if fingerprint == key => {}
+        Life::Confirmed { fingerprint, .. } if fingerprint == key => return Ok(record.since),
+        _ => return Err(NotConfirmed::Elsewhere(Some(Box::new(record)))),
+    }
+    let hardware_id = hardware_id.or_else(|| record.reservation.hardware_id.clone());
+    let reservation = &record.reservation;
+    if let Some((hardware_id, serial)) = board_elsewhere(connection, &reservation.product, hardware_id.as_deref(), &reservation.serial)? {
+        return Err(NotConfirmed::BoardTaken { hardware_id, serial });
+    }
+    let now = Timestamp::now();
+    connection
+        .prepare_cached(
+            "UPDATE reservation SET state = 'confirmed', since = ?2, evidence = ?3, hardware_id = ?4 \
+             WHERE id = ?1 AND state = 'issued' AND fingerprint = ?5",
+        )?
+        .execute(params![id.to_string(), now.as_millisecond(), evidence.as_str(), hardware_id, key.as_bytes()])?;
+    entry(connection, &record.reservation, "confirmed", now, Some(evidence.as_str().to_owned()))?;
+    // As it will be read back: the ledger keeps milliseconds.
+    read::millis(now.as_millisecond()).map_err(|error| LedgerError::Damaged { what: error.to_string() }.into())
+}
+
+/// The board and the other serial that it was confirmed as, if it was.
+fn board_elsewhere(
+    connection: &Connection,
+    product: &str,
+    hardware_id: Option<&str>,
+    serial: &str,
+) -> rusqlite::Result<Option<(String, String)>> {
+    let Some(hardware_id) = hardware_id else { return Ok(None) };
+    let other = read::confirmed_board(connection, product, hardware_id)?.filter(|other| other != serial);
+    Ok(other.map(|other| (hardware_id.to_owned(), other)))
+}
+
+/// Conditional updates: whoever would pass a limit changes nothing.
+fn charge_quota(connection: &Connection, key_id: &str, policy: &str, day: &str, limits: PolicyLimits) -> Result<(), NotReserved> {
+    let charged = connection
+        .prepare_cached("UPDATE access_code SET made = made + 1 WHERE key_id = ?1 AND (quota IS NULL OR made < quota)")?
+        .execute([key_id])?;
+    if charged == 0 {
+        let quota: Option<Option<u64>> = connection
+            .query_row("SELECT quota FROM access_code WHERE key_id = ?1", [key_id], |row| row.get(0))
+            .optional()?;
+        return Err(NotReserved::CodeQuota(quota.flatten().unwrap_or(0)));
+    }
+    let mut count = connection.prepare_cached(
+        "INSERT INTO policy_count (policy, day, made) SELECT ?1, ?2, 1 WHERE ?3 IS NULL OR ?3 > 0 \
+         ON CONFLICT (policy, day) DO UPDATE SET made = made + 1 WHERE ?3 IS NULL OR made < ?3",
+    )?;
+    if count.execute(params![policy, "", limits.total])? == 0 {
+        return Err(NotReserved::PolicyTotal(limits.total.unwrap_or(0)));
+    }
+    if count.execute(params![policy, day, limits.day])? == 0 {
+        return Err(NotReserved::PolicyDay(limits.day.unwrap_or(0)));
+    }
+    Ok(())
+}
+
+fn give_quota_back(connection: &Connection, id: Uuid, reservation: &Reservation) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached("UPDATE access_code SET made = made - 1 WHERE key_id = ?1 AND made > 0")?
+        .execute([reservation.key_id.to_string()])?;
+    connection
+        .prepare_cached(
+            "UPDATE policy_count SET made = made - 1 \
+             WHERE policy = ?1 AND made > 0 AND day IN ('', (SELECT day FROM reservation WHERE id = ?2))",
+        )?
+        .execute([&reservation.policy, &id.to_string()])?;
+    Ok(())
+}
+
+fn keep_key(connection: &Connection, id: Uuid, key: Fingerprint) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO sent_key (reservation, fingerprint, sent_at) VALUES (?1, ?2, ?3)")?
+        .execute(params![id.to_string(), key.as_bytes(), Timestamp::now().as_millisecond()])?;
+    Ok(())
+}
+
+fn day_of(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::UTC).date().to_string()
+}
+
+fn entry(connection: &Connection, of: &Reservation, action: &str, at: Timestamp, detail: Option<String>) -> Result<(), LedgerError> {
+    let deed = Deed {
+        v: 1,
+        action: action.to_owned(),
+        at,
+        by: of.key_id.to_string(),
+        policy: Some(of.policy.clone()),
+        serial: Some(of.serial.clone()),
+        reservation: Some(of.id.to_string()),
+        detail,
+    };
+    audit(connection, &deed)
+}
+
+/// Appends to the audit log, chained to the last entry.
+pub(super) fn audit(connection: &Connection, deed: &Deed) -> Result<(), LedgerError> {
+    let text = serde_json::to_string(deed).map_err(|error| LedgerError::Damaged { what: error.to_string() })?;
+    let last: Option<(u64, [u8; 32])> = connection
+        .prepare_cached("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (seq, previous) = last.unwrap_or((0, [0; 32]));
+    connection.prepare_cached("INSERT INTO audit (seq, at, entry, hash) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+        seq + 1,
+        deed.at.as_millisecond(),
+        text,
+        audit::link(&previous, &text),
+    ])?;
+    Ok(())
+}

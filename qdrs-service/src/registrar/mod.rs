@@ -1,0 +1,465 @@
+//! The use case: a serial becomes an identity in the hub, exactly once, and its credential reaches who asked.
+//!
+//! reserve -> hub -> issue -> confirm. Knows no HTTP. Whoever calls has already shown who it is and that its code may be
+//! used; here the serial's rules hold (DESIGN, "One serial's life"). The hub's part of it runs in [`work`], detached from
+//! the request: a caller who hangs up stops nothing.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use qdrs_core::{
+    access::{KeyId, PublicOpeningKey, SealContext, seal},
+    api::{AccessInfo, Code, Confirmation, ConfirmRequest, Kind, Permission, RegisterRequest, Registration, SerialStatus, State, VERSION},
+    connection_string::{DeviceConnectionString, DeviceKey, Fingerprint},
+    explain::Explain,
+    hub::Hub,
+    policy::Policy,
+    serial::Serial,
+};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::ledger::{Access, JobHash, Ledger, Life, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation};
+
+mod refusal;
+mod work;
+
+pub use refusal::Refusal;
+use refusal::moment;
+use work::Works;
+
+/// How long a registration waits for the hub before the caller is sent away to ask again; below the 30 s at which
+/// proxies and front ends tend to give up.
+const ANSWER_WITHIN: Duration = Duration::from_secs(25);
+
+/// How long the second of two equal requests waits for the first.
+const TWIN_WAITS: Duration = Duration::from_secs(2);
+
+/// The longest text of a field that only describes (station, slot, batch, hardware id, reason), in bytes.
+const FIELD_BYTES_MAX: usize = 200;
+
+/// The registrar; clones share one.
+#[derive(Clone)]
+pub struct Registrar {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    ledger: Arc<dyn Ledger>,
+    hubs: BTreeMap<String, Arc<dyn Hub>>,
+    policies: BTreeMap<String, Policy>,
+    works: Works,
+}
+
+impl Registrar {
+    /// A registrar over that ledger, with the hubs and policies by the names that access codes use.
+    pub fn new(ledger: Arc<dyn Ledger>, hubs: BTreeMap<String, Arc<dyn Hub>>, policies: BTreeMap<String, Policy>) -> Self {
+        Self { shared: Arc::new(Shared { ledger, hubs, policies, works: Works::default() }) }
+    }
+
+    /// The access code of that key id.
+    pub async fn access(&self, key_id: KeyId) -> Result<Option<Access>, Refusal> {
+        Ok(self.shared.ledger.access(key_id).await?)
+    }
+
+    /// Can the ledger be read?
+    pub async fn ready(&self) -> Result<(), Refusal> {
+        self.shared.ledger.audit(1, 1).await?;
+        Ok(())
+    }
+
+    /// Registers the serial for that job, or repeats the answer of the same job. True when it is new.
+    pub async fn register(
+        &self,
+        caller: &Access,
+        serial: &str,
+        job: &str,
+        request: RegisterRequest,
+    ) -> Result<(Registration, bool), Refusal> {
+        check_fields(&request)?;
+        let recipient = recipient(caller, &request)?;
+        let hash = job_hash(caller.key_id, job);
+        let (record, key, new) = match self.shared.ledger.find_job(caller.key_id, hash).await? {
+            // Its own job needs no policy and no quota, so that neither can strand what was begun.
+            Some(record) => {
+                same_request(&record, serial, &request)?;
+                let (record, key) = self.repeat(record).await?;
+                (record, key, false)
+            }
+            None => self.begin(caller, serial, hash, &request).await?,
+        };
+        let context = SealContext { key_id: caller.key_id, serial, idempotency_key: job, reservation: record.id };
+        let credential = DeviceConnectionString { host_name: record.hub_host.clone(), device_id: record.device_id.clone(), key };
+        let sealed = seal::seal(&recipient, &context, credential.reveal().as_bytes())
+            .map_err(|error| Refusal::new(Code::BadRequest, error.to_string()))?;
+        let registration = Registration {
+            version: VERSION,
+            serial: record.serial,
+            device_id: record.device_id,
+            hub: record.hub_host,
+            reservation: record.id,
+            sealed,
+            least_evidence: self.policy(&record.policy)?.least_evidence(),
+        };
+        Ok((registration, new))
+    }
+
+    /// A job that the ledger does not know yet.
+    async fn begin(
+        &self,
+        caller: &Access,
+        serial: &str,
+        job: JobHash,
+        request: &RegisterRequest,
+    ) -> Result<(Reservation, DeviceKey, bool), Refusal> {
+        let policy = self.policy(&caller.policy)?;
+        let hub = self.hub(&caller.hub)?;
+        let accepted = policy.check(serial).map_err(|error| Refusal::new(error.code(), error.to_string()))?;
+        let new = reservation(caller, policy, hub.host_name(), serial, &accepted, job, request)?;
+        let keys = Keys::generate();
+        let limits = limits(policy);
+        let ledger = &self.shared.ledger;
+        let reserved = match &request.take_over {
+            None => ledger.reserve(new, keys.primary.fingerprint(), limits).await,
+            Some(take_over) => {
+                if !caller.permissions.contains(&Permission::TakeOver) {
+                    return Err(Refusal::new(Code::NotPermitted, format!("access code `{}` may not take over registrations", caller.name)));
+                }
+                if take_over.reason.trim().is_empty() {
+                    return Err(Refusal::new(Code::BadRequest, "a take-over needs a reason"));
+                }
+                match ledger.find_serial(caller.policy.clone(), accepted.to_string()).await? {
+                    None => ledger.reserve(new, keys.primary.fingerprint(), limits).await,
+                    Some(old) => {
+                        ledger.take_over(old.reservation.id, new, keys.primary.fingerprint(), take_over.reason.clone()).await
+                    }
+                }
+            }
+        };
+        match reserved {
+            Ok(record) => {
+                let key = self.settle(record.reservation.id, Some(keys), ANSWER_WITHIN).await?;
+                Ok((record.reservation, key, true))
+            }
+            // Two equal requests at one moment: this one came second.
+            Err(NotReserved::Taken(record)) if record.reservation.key_id == caller.key_id && record.reservation.job == job => {
+                same_request(&record, serial, request)?;
+                let (reservation, key) = self.repeat(*record).await?;
+                Ok((reservation, key, false))
+            }
+            Err(not) => Err(not_reserved(not, caller)),
+        }
+    }
+
+    /// The same job again: what follows depends on where its attempt stands.
+    async fn repeat(&self, record: Record) -> Result<(Reservation, DeviceKey), Refusal> {
+        let reservation = record.reservation.clone();
+        let id = reservation.id;
+        let key = match &record.life {
+            Life::Reserved => self.settle(id, None, if self.shared.works.is_running(id) { TWIN_WAITS } else { ANSWER_WITHIN }).await?,
+            Life::Issued { fingerprint } => self.fetch(&record, *fingerprint).await?,
+            Life::Rejected { .. } => {
+                let keys = Keys::generate();
+                let limits = limits(self.policy(&reservation.policy)?);
+                match self.shared.ledger.reserve_again(id, keys.primary.fingerprint(), limits).await {
+                    Ok(_) => self.settle(id, Some(keys), ANSWER_WITHIN).await?,
+                    // Its twin was faster.
+                    Err(NotReserved::Taken(_)) => return Err(Refusal::new(Code::InProgress, "the same request is being worked on")),
+                    Err(NotReserved::CodeQuota(most)) => return Err(code_quota(most)),
+                    Err(NotReserved::PolicyTotal(most)) => return Err(policy_quota(most, "in all")),
+                    Err(NotReserved::PolicyDay(most)) => return Err(policy_quota(most, "today")),
+                    Err(NotReserved::Ledger(error)) => return Err(error.into()),
+                    Err(NotReserved::DeviceIdTaken(_) | NotReserved::BoardTaken { .. }) => {
+                        return Err(Refusal::new(Code::Internal, "a repeat met a new obstacle"));
+                    }
+                }
+            }
+            Life::Confirmed { .. } | Life::Scrapped { .. } => return Err(taken(&record, true)),
+            Life::Conflict { reason } => return Err(Refusal::new(Code::Conflict, reason.clone()).standing(&record, true)),
+            Life::Releasing { reason } | Life::Released { reason } => {
+                return Err(Refusal::new(Code::Released, format!("{} was {reason}", reservation.serial)).standing(&record, true));
+            }
+        };
+        Ok((reservation, key))
+    }
+
+    /// The credential of an issued registration, read from the hub: the ledger has no key.
+    async fn fetch(&self, record: &Record, issued: Fingerprint) -> Result<DeviceKey, Refusal> {
+        let reservation = &record.reservation;
+        let hub = self.hub(&reservation.hub)?;
+        let serial = &reservation.serial;
+        let refuse = |code: Code, what: &str| Refusal::new(code, format!("{serial}: {what}")).standing(record, true);
+        let identity = hub.read(&reservation.device_id).await?.ok_or_else(|| {
+            refuse(Code::IdentityMissing, &format!("device `{}` is no longer in {}", reservation.device_id, reservation.hub_host))
+        })?;
+        let Some(key) = identity.primary.filter(|key| key.fingerprint() == issued) else {
+            return Err(refuse(Code::IdentityChanged, "the hub holds another key for this device than the one that was issued"));
+        };
+        if !identity.enabled {
+            return Err(refuse(Code::IdentityDisabled, "the device is disabled in the hub"));
+        }
+        // What was taken over or confirmed while the hub was asked is no longer this caller's to have.
+        match self.shared.ledger.find(reservation.id).await? {
+            Some(Record { life: Life::Issued { fingerprint }, .. }) if fingerprint == issued => Ok(key),
+            Some(now) => Err(if now.life.state() == State::Released {
+                Refusal::new(Code::Released, format!("{serial} was released meanwhile")).standing(&now, true)
+            } else {
+                taken(&now, true)
+            }),
+            None => Err(Refusal::new(Code::Internal, "the reservation is gone")),
+        }
+    }
+
+    /// The station claims that the device holds the credential. Idempotent.
+    pub async fn confirm(&self, caller: &Access, serial: &str, request: ConfirmRequest) -> Result<Confirmation, Refusal> {
+        if let Some(id) = &request.hardware_id {
+            check_field("hardware_id", id)?;
+        }
+        let unknown = || Refusal::new(Code::SerialUnknown, format!("no registration {} of `{serial}` by this access code", request.reservation));
+        let record = self.shared.ledger.find(request.reservation).await?.ok_or_else(unknown)?;
+        let reservation = &record.reservation;
+        let policy = self.policy(&reservation.policy)?;
+        let same = reservation.serial_sent == serial || policy.normalise(serial) == reservation.serial;
+        if reservation.key_id != caller.key_id || !same {
+            return Err(unknown());
+        }
+        let issued = match &record.life {
+            Life::Issued { fingerprint } | Life::Confirmed { fingerprint, .. } => *fingerprint,
+            _ => return Err(not_confirmable(&record)),
+        };
+        if issued != request.fingerprint {
+            return Err(Refusal::new(
+                Code::FingerprintMismatch,
+                format!("{}: the key that came back from the device is not the one that was issued", reservation.serial),
+            )
+            .standing(&record, true));
+        }
+        if request.evidence < policy.least_evidence() {
+            return Err(Refusal::new(
+                Code::EvidenceTooWeak,
+                format!("policy `{}` asks for `{}`; `{}` is less", reservation.policy, policy.least_evidence(), request.evidence),
+            ));
+        }
+        match self.shared.ledger.confirm(request.reservation, request.fingerprint, request.evidence, request.hardware_id).await {
+            Ok(confirmed_at) => Ok(Confirmation { version: VERSION, serial: reservation.serial.clone(), confirmed_at }),
+            Err(NotConfirmed::Elsewhere(Some(now))) => Err(not_confirmable(&now)),
+            Err(NotConfirmed::Elsewhere(None)) => Err(unknown()),
+            Err(NotConfirmed::BoardTaken { hardware_id, serial: other }) => Err(board_taken(&hardware_id, &reservation.serial, &other)),
+            Err(NotConfirmed::Ledger(error)) => Err(error.into()),
+        }
+    }
+
+    /// Where the serial stands, as far as the caller may know.
+    pub async fn status(&self, caller: &Access, serial: &str) -> Result<SerialStatus, Refusal> {
+        if caller.kind == Kind::Product {
+            return Err(Refusal::new(Code::NotPermitted, "a product may not ask"));
+        }
+        let normal = self.policy(&caller.policy)?.normalise(serial);
+        let record = self
+            .shared
+            .ledger
+            .find_serial(caller.policy.clone(), normal.clone())
+            .await?
+            .ok_or_else(|| Refusal::new(Code::SerialUnknown, format!("`{normal}` is not registered")))?;
+        let yours = record.reservation.key_id == caller.key_id;
+        let evidence = match &record.life {
+            Life::Confirmed { evidence, .. } => Some(*evidence),
+            _ => None,
+        };
+        Ok(SerialStatus {
+            version: VERSION,
+            serial: record.reservation.serial,
+            state: record.life.state(),
+            since: record.since,
+            station: record.reservation.station,
+            yours,
+            device_id: Some(record.reservation.device_id).filter(|_| yours),
+            hub: Some(record.reservation.hub_host).filter(|_| yours),
+            evidence: evidence.filter(|_| yours),
+            hardware_id: record.reservation.hardware_id.filter(|_| yours),
+        })
+    }
+
+    /// Who the caller is, and what is left to it.
+    pub fn access_info(&self, caller: &Access) -> Result<AccessInfo, Refusal> {
+        Ok(AccessInfo {
+            version: VERSION,
+            name: caller.name.clone(),
+            kind: caller.kind,
+            policy: caller.policy.clone(),
+            least_evidence: self.policy(&caller.policy)?.least_evidence(),
+            quota: caller.quota,
+            registered: caller.made,
+            expires: caller.expires,
+            permissions: caller.permissions.clone(),
+            time: Timestamp::now(),
+        })
+    }
+
+    fn policy(&self, name: &str) -> Result<&Policy, Refusal> {
+        self.shared.policies.get(name).ok_or_else(|| misconfigured(format!("the service's configuration has no policy `{name}` (any more)")))
+    }
+
+    fn hub(&self, name: &str) -> Result<&Arc<dyn Hub>, Refusal> {
+        self.shared.hubs.get(name).ok_or_else(|| misconfigured(format!("the service's configuration has no hub `{name}` (any more)")))
+    }
+}
+
+/// The pair of keys of one identity. The second is never handed out; the hub wants both or neither.
+struct Keys {
+    primary: DeviceKey,
+    secondary: DeviceKey,
+}
+
+impl Keys {
+    fn generate() -> Self {
+        Self { primary: DeviceKey::generate(), secondary: DeviceKey::generate() }
+    }
+}
+
+/// Names the job without keeping its key; the code's id is in it, so two codes never meet.
+fn job_hash(key_id: KeyId, job: &str) -> JobHash {
+    Sha256::new().chain_update(key_id.to_string()).chain_update(b"|").chain_update(job).finalize().into()
+}
+
+fn limits(policy: &Policy) -> PolicyLimits {
+    PolicyLimits { total: policy.total_max(), day: policy.day_max() }
+}
+
+fn reservation(
+    caller: &Access,
+    policy: &Policy,
+    hub_host: &str,
+    sent: &str,
+    serial: &Serial,
+    job: JobHash,
+    request: &RegisterRequest,
+) -> Result<Reservation, Refusal> {
+    let device_id = policy.device_id(serial).map_err(|error| Refusal::new(error.code(), error.to_string()))?;
+    // As the ledger keeps it, in milliseconds.
+    let reserved_at = Timestamp::from_millisecond(Timestamp::now().as_millisecond()).unwrap_or(Timestamp::UNIX_EPOCH);
+    Ok(Reservation {
+        id: Uuid::now_v7(),
+        policy: policy.name.clone(),
+        serial: serial.to_string(),
+        serial_sent: sent.to_owned(),
+        device_id,
+        hub: caller.hub.clone(),
+        hub_host: hub_host.to_owned(),
+        key_id: caller.key_id,
+        job,
+        recipient: request.recipient,
+        station: request.station.clone(),
+        slot: request.slot.clone(),
+        batch: request.batch.clone(),
+        product: policy.product().to_owned(),
+        hardware_id: request.hardware_id.clone(),
+        replaces: None,
+        reserved_at,
+    })
+}
+
+/// To whom the credential is sealed: a station to its code's own key, a product to the key that this installation made.
+fn recipient(caller: &Access, request: &RegisterRequest) -> Result<PublicOpeningKey, Refusal> {
+    match (caller.kind, request.recipient) {
+        (Kind::Station, None) => Ok(caller.keys.opening),
+        (Kind::Product, Some(key)) => Ok(key),
+        (Kind::Station, Some(_)) => Err(Refusal::new(Code::BadRequest, "a station's answer is sealed to its access code; leave `recipient` out")),
+        (Kind::Product, None) => Err(Refusal::new(Code::BadRequest, "a product names the key to seal to in `recipient`")),
+    }
+}
+
+/// Other words about the same serial (another slot) are no error; another serial or recipient is.
+fn same_request(record: &Record, serial: &str, request: &RegisterRequest) -> Result<(), Refusal> {
+    let known = &record.reservation;
+    if known.serial_sent != serial {
+        return Err(Refusal::new(Code::IdempotencyMismatch, format!("this Idempotency-Key was used for `{}`", known.serial_sent)));
+    }
+    if known.recipient != request.recipient {
+        return Err(Refusal::new(Code::IdempotencyMismatch, "this Idempotency-Key was used with another `recipient`"));
+    }
+    Ok(())
+}
+
+fn check_fields(request: &RegisterRequest) -> Result<(), Refusal> {
+    let fields = [("station", &request.station), ("slot", &request.slot), ("batch", &request.batch), ("hardware_id", &request.hardware_id)];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            check_field(name, value)?;
+        }
+    }
+    request.take_over.as_ref().map_or(Ok(()), |take_over| check_field("reason", &take_over.reason))
+}
+
+fn check_field(name: &str, value: &str) -> Result<(), Refusal> {
+    if value.len() > FIELD_BYTES_MAX || value.chars().any(char::is_control) {
+        return Err(Refusal::new(Code::BadRequest, format!("`{name}` is longer than {FIELD_BYTES_MAX} bytes or holds control characters")));
+    }
+    Ok(())
+}
+
+fn not_reserved(not: NotReserved, caller: &Access) -> Refusal {
+    match not {
+        NotReserved::Taken(record) => {
+            let yours = record.reservation.key_id == caller.key_id;
+            match &record.life {
+                Life::Conflict { reason } if yours => Refusal::new(Code::Conflict, reason.clone()).standing(&record, yours),
+                _ => taken(&record, yours),
+            }
+        }
+        NotReserved::DeviceIdTaken(record) => Refusal::new(
+            Code::SerialTaken,
+            format!("the device id `{}` belongs to serial `{}` of policy `{}`", record.reservation.device_id, record.reservation.serial, record.reservation.policy),
+        )
+        .standing(&record, record.reservation.key_id == caller.key_id),
+        NotReserved::CodeQuota(most) => code_quota(most),
+        NotReserved::PolicyTotal(most) => policy_quota(most, "in all"),
+        NotReserved::PolicyDay(most) => policy_quota(most, "today"),
+        NotReserved::BoardTaken { hardware_id, serial } => board_taken(&hardware_id, "another serial", &serial),
+        NotReserved::Ledger(error) => error.into(),
+    }
+}
+
+fn taken(record: &Record, yours: bool) -> Refusal {
+    let reservation = &record.reservation;
+    let station = reservation.station.as_deref().map(|station| format!(" by station `{station}`")).unwrap_or_default();
+    let state = record.life.state();
+    let detail = format!("`{}` is {state}{station} since {}", reservation.serial, moment(record.since));
+    Refusal::new(Code::SerialTaken, detail).standing(record, yours)
+}
+
+fn not_confirmable(record: &Record) -> Refusal {
+    let serial = &record.reservation.serial;
+    let refusal = match &record.life {
+        Life::Reserved => Refusal::new(Code::BadRequest, format!("{serial} has not been issued yet")),
+        Life::Issued { .. } | Life::Confirmed { .. } => {
+            Refusal::new(Code::FingerprintMismatch, format!("{serial}: the key that came back is not the one that was issued"))
+        }
+        Life::Rejected { reason } => Refusal::new(Code::RejectedByHub, format!("{serial}: {reason}")),
+        Life::Conflict { reason } => Refusal::new(Code::Conflict, format!("{serial}: {reason}")),
+        Life::Releasing { reason } | Life::Released { reason } | Life::Scrapped { reason } => {
+            Refusal::new(Code::Released, format!("{serial} was {reason}"))
+        }
+    };
+    refusal.standing(record, true)
+}
+
+fn board_taken(hardware_id: &str, serial: &str, other: &str) -> Refusal {
+    Refusal::new(Code::BoardTaken, format!("board `{hardware_id}` was confirmed as `{other}`, so it can't become {serial}"))
+}
+
+fn code_quota(most: u64) -> Refusal {
+    Refusal::new(Code::QuotaExhausted, format!("this access code may register {most} devices, and has"))
+}
+
+fn policy_quota(most: u64, when: &str) -> Refusal {
+    Refusal::new(Code::QuotaExhausted, format!("the policy allows {most} devices {when}, and they are made"))
+}
+
+fn misconfigured(detail: String) -> Refusal {
+    Refusal::new(Code::Internal, detail)
+}

@@ -1,0 +1,259 @@
+//! The hub's part of a registration: from *reserved* to *issued*, *rejected* or *conflict*, whatever the network does.
+//!
+//! One work a reservation in this process; it runs as a task of its own, and requests only wait for it. Other instances
+//! may work on the same reservation: safety comes from create-only calls and from the fingerprints that are in the
+//! ledger before a key is sent.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use qdrs_core::{
+    api::Code,
+    connection_string::{DeviceKey, Fingerprint},
+    hub::{Hub, HubError, Identity, NewIdentity, backoff::Backoff},
+};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{Keys, Refusal, Registrar, Shared};
+use crate::ledger::{Life, Record, Reservation};
+
+/// How long one work goes on asking a hub that does not answer; then the reservation stands and waits to be asked again.
+const WORK_WITHIN: Duration = Duration::from_secs(10 * 60);
+
+type Settled = Result<DeviceKey, Refusal>;
+
+/// The works that run in this process.
+#[derive(Default)]
+pub(super) struct Works {
+    running: Mutex<HashMap<Uuid, watch::Receiver<Option<Settled>>>>,
+}
+
+impl Works {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, watch::Receiver<Option<Settled>>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_running(&self, reservation: Uuid) -> bool {
+        self.lock().contains_key(&reservation)
+    }
+}
+
+impl Registrar {
+    /// Waits until the reservation is settled, and starts the work if nobody has. The keys are only used by new work.
+    pub(super) async fn settle(&self, reservation: Uuid, keys: Option<Keys>, within: Duration) -> Settled {
+        let mut settled = {
+            let mut running = self.shared.works.lock();
+            match running.get(&reservation) {
+                Some(settled) => settled.clone(),
+                None => {
+                    let (done, settled) = watch::channel(None);
+                    running.insert(reservation, settled.clone());
+                    let shared = Arc::clone(&self.shared);
+                    tokio::spawn(async move {
+                        // Kept in the table until its end is told, also if it panics.
+                        let _entry = Entry { shared: &shared, reservation };
+                        let end = Work::new(&shared, reservation).run(keys).await;
+                        if let Err(refusal) = &end {
+                            tracing::warn!(%reservation, code = refusal.problem.code, detail = refusal.problem.detail, "not settled");
+                        }
+                        done.send_replace(Some(end));
+                    });
+                    settled
+                }
+            }
+        };
+        match tokio::time::timeout(within, settled.wait_for(Option::is_some)).await {
+            Ok(Ok(end)) => end.clone().unwrap_or_else(|| Err(Refusal::new(Code::Internal, "the work has no end"))),
+            Ok(Err(_)) => Err(Refusal::new(Code::Internal, "the work broke off")),
+            Err(_) if within < super::ANSWER_WITHIN => Err(Refusal::new(Code::InProgress, "the same request is being worked on")),
+            Err(_) => Err(Refusal::new(Code::HubSlow, "the hub has not answered yet; the reservation stands").retry_after(Duration::from_secs(2))),
+        }
+    }
+}
+
+struct Entry<'a> {
+    shared: &'a Shared,
+    reservation: Uuid,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.shared.works.lock().remove(&self.reservation);
+    }
+}
+
+/// Whose key an identity in the hub holds.
+enum Whose {
+    /// This reservation sent it.
+    Ours(DeviceKey),
+    /// A reservation that this one took over sent it: it has to go.
+    Predecessors,
+    /// It was never ours.
+    Foreign,
+}
+
+struct Work<'a> {
+    shared: &'a Shared,
+    reservation: Uuid,
+    patience: Backoff,
+}
+
+impl<'a> Work<'a> {
+    fn new(shared: &'a Shared, reservation: Uuid) -> Self {
+        Self { shared, reservation, patience: Backoff::until(Instant::now() + WORK_WITHIN) }
+    }
+
+    async fn run(mut self, keys: Option<Keys>) -> Settled {
+        let record = self.record().await?;
+        match &record.life {
+            Life::Reserved => {}
+            // Settled between the caller's look and now, by the work that has just ended or by another instance.
+            Life::Issued { fingerprint } => return self.read_issued(&record.reservation, *fingerprint).await,
+            _ => return Err(super::not_confirmable(&record)),
+        }
+        let reservation = record.reservation;
+        let hub = self
+            .shared
+            .hubs
+            .get(&reservation.hub)
+            .ok_or_else(|| super::misconfigured(format!("the service's configuration has no hub `{}` (any more)", reservation.hub)))?;
+        // Nothing was ever sent for a reservation that comes with its keys, unless it took another one over.
+        let mut look_first = keys.is_none() || reservation.replaces.is_some();
+        let mut keys = keys;
+        loop {
+            if look_first {
+                match hub.read(&reservation.device_id).await {
+                    Ok(Some(identity)) => match self.whose(&reservation, &identity).await? {
+                        Whose::Ours(key) => return self.issued(&reservation, key).await,
+                        Whose::Foreign => return self.foreign(&reservation).await,
+                        Whose::Predecessors => {
+                            let new = self.keys(&mut keys).await?;
+                            match hub.replace_keys(&identity, &new.primary, &new.secondary).await {
+                                Ok(()) => return self.issued(&reservation, new.primary.clone()).await,
+                                // Changed meanwhile, or an answer was lost: look again.
+                                Err(HubError::Changed | HubError::NotFound) => self.wait(HubError::Changed).await?,
+                                Err(error) => self.wait(error).await?,
+                            }
+                            continue;
+                        }
+                    },
+                    Ok(None) => {}
+                    Err(error) => {
+                        self.wait(error).await?;
+                        continue;
+                    }
+                }
+            }
+            let new = self.keys(&mut keys).await?;
+            match self.create(hub.as_ref(), &reservation, new).await {
+                Ok(()) => return self.issued(&reservation, new.primary.clone()).await,
+                // There already: ours if an answer was lost, else somebody's. A 404 after it is unsettled: once more.
+                Err(HubError::Exists) => {
+                    if look_first {
+                        self.wait(HubError::Exists).await?;
+                    }
+                    look_first = true;
+                }
+                Err(HubError::Rejected { code, text }) => return self.rejected(&reservation, &format!("{code}: {text}")).await,
+                // The effect is unknown, or there is none: the same keys again. Create-only makes that harmless.
+                Err(error) => self.wait(error).await?,
+            }
+        }
+    }
+
+    async fn create(&self, hub: &dyn Hub, reservation: &Reservation, keys: &Keys) -> Result<(), HubError> {
+        let tags = serde_json::json!({ "qdrs": { "reservation": reservation.id, "batch": reservation.batch } });
+        hub.create(NewIdentity { device_id: &reservation.device_id, primary: &keys.primary, secondary: &keys.secondary, tags }).await
+    }
+
+    /// The keys in memory, else new ones whose fingerprint is in the ledger before they are used.
+    async fn keys<'k>(&self, keys: &'k mut Option<Keys>) -> Result<&'k Keys, Refusal> {
+        let new = match keys.take() {
+            Some(keys) => keys,
+            None => {
+                let new = Keys::generate();
+                if !self.shared.ledger.add_key(self.reservation, new.primary.fingerprint()).await? {
+                    return Err(super::not_confirmable(&self.record().await?));
+                }
+                new
+            }
+        };
+        Ok(keys.insert(new))
+    }
+
+    /// The set of fingerprints is read anew each time: another instance may have added to it.
+    async fn whose(&self, reservation: &Reservation, identity: &Identity) -> Result<Whose, Refusal> {
+        let Some(key) = &identity.primary else { return Ok(Whose::Foreign) };
+        let found = key.fingerprint();
+        if self.record().await?.sent.contains(&found) {
+            return Ok(Whose::Ours(key.clone()));
+        }
+        let mut before = reservation.replaces;
+        while let Some(id) = before {
+            let Some(record) = self.shared.ledger.find(id).await? else { break };
+            if record.sent.contains(&found) {
+                return Ok(Whose::Predecessors);
+            }
+            before = record.reservation.replaces;
+        }
+        Ok(Whose::Foreign)
+    }
+
+    async fn issued(&self, reservation: &Reservation, key: DeviceKey) -> Settled {
+        let fingerprint = key.fingerprint();
+        if self.shared.ledger.issue(self.reservation, fingerprint).await? {
+            tracing::info!(serial = reservation.serial, reservation = %self.reservation, "issued");
+            return Ok(key);
+        }
+        // Another instance was faster, a commit's answer was lost, or it was taken over meanwhile.
+        let record = self.record().await?;
+        match record.life {
+            Life::Issued { fingerprint: other } if other == fingerprint => Ok(key),
+            _ => Err(super::not_confirmable(&record)),
+        }
+    }
+
+    async fn rejected(&self, reservation: &Reservation, reason: &str) -> Settled {
+        self.shared.ledger.reject(self.reservation, reason.to_owned()).await?;
+        Err(Refusal::new(Code::RejectedByHub, format!("{}: the hub says {reason}", reservation.serial)))
+    }
+
+    async fn foreign(&self, reservation: &Reservation) -> Settled {
+        let reason =
+            format!("device `{}` is in {} with a key that this service never made", reservation.device_id, reservation.hub_host);
+        self.shared.ledger.conflict(self.reservation, reason.clone()).await?;
+        Err(Refusal::new(Code::Conflict, reason))
+    }
+
+    /// It was issued while the caller was on its way here; the key is in the hub.
+    async fn read_issued(&self, reservation: &Reservation, issued: Fingerprint) -> Settled {
+        let hub = self.shared.hubs.get(&reservation.hub).ok_or_else(|| super::misconfigured("its hub is gone".into()))?;
+        let identity = hub.read(&reservation.device_id).await?;
+        identity
+            .and_then(|identity| identity.primary)
+            .filter(|key| key.fingerprint() == issued)
+            .ok_or_else(|| Refusal::new(Code::IdentityChanged, format!("{}: the hub holds another key, or none", reservation.serial)))
+    }
+
+    async fn record(&self) -> Result<Record, Refusal> {
+        let found = self.shared.ledger.find(self.reservation).await?;
+        found.ok_or_else(|| Refusal::new(Code::Internal, "the reservation is gone"))
+    }
+
+    /// Waits before the hub is asked again; an error when asking again makes no sense or patience is at its end.
+    async fn wait(&mut self, error: HubError) -> Result<(), Refusal> {
+        let at_least = match &error {
+            HubError::Throttled { retry_after } => Some(*retry_after),
+            HubError::Exists | HubError::Changed | HubError::NotFound | HubError::Unclear { .. } | HubError::Unreachable { .. } => None,
+            HubError::Rejected { .. } | HubError::Full | HubError::RefusesOwner { .. } => return Err(error.into()),
+        };
+        let Some(wait) = self.patience.next(at_least) else { return Err(error.into()) };
+        tracing::info!(reservation = %self.reservation, wait_ms = wait.as_millis(), %error, "asking the hub again");
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+}
