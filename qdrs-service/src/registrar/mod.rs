@@ -28,6 +28,9 @@ use crate::ledger::{Access, JobHash, Ledger, Life, NotConfirmed, NotReserved, Po
 mod refusal;
 mod work;
 
+#[cfg(test)]
+mod tests;
+
 pub use refusal::Refusal;
 use refusal::moment;
 use work::Works;

@@ -1,0 +1,484 @@
+//! The rules of one serial's life, over the real ledger and a hub that fails as told.
+//!
+//! The hub here is a fake because a real one can't be asked to lose this very answer; the end-to-end tests use the
+//! emulator over its sockets.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Mutex,
+};
+
+use proptest::prelude::*;
+use qdrs_core::{
+    Boxed,
+    access::AccessCode,
+    api::{Evidence, TakeOver},
+    hub::{HubError, Identity, NewIdentity},
+};
+
+use super::*;
+use crate::ledger::{AccessState, SqliteLedger};
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fate {
+    Fine,
+    /// The effect is there, the answer is not.
+    AnswerLost,
+    /// Neither is.
+    CallLost,
+    NotSent,
+}
+
+/// A hub with its devices in memory and a list of fates for the calls to come.
+#[derive(Default)]
+struct FakeHub {
+    devices: Mutex<BTreeMap<String, Device>>,
+    fates: Mutex<VecDeque<Fate>>,
+    creates: Mutex<u32>,
+    refuses: Mutex<bool>,
+}
+
+#[derive(Clone)]
+struct Device {
+    primary: DeviceKey,
+    etag: u64,
+    enabled: bool,
+}
+
+impl FakeHub {
+    fn will(&self, fates: impl IntoIterator<Item = Fate>) {
+        self.fates.lock().unwrap().extend(fates);
+    }
+
+    fn key(&self, device_id: &str) -> Option<DeviceKey> {
+        self.devices.lock().unwrap().get(device_id).map(|device| device.primary.clone())
+    }
+
+    fn change(&self, device_id: &str, change: impl FnOnce(&mut Device)) {
+        change(self.devices.lock().unwrap().get_mut(device_id).unwrap());
+    }
+
+    fn call<T>(&self, effect: impl FnOnce(&mut BTreeMap<String, Device>) -> Result<T, HubError>) -> Result<T, HubError> {
+        let why = || "as told".to_owned();
+        match self.fates.lock().unwrap().pop_front().unwrap_or(Fate::Fine) {
+            Fate::Fine => effect(&mut self.devices.lock().unwrap()),
+            Fate::AnswerLost => {
+                let _ = effect(&mut self.devices.lock().unwrap());
+                Err(HubError::Unclear { why: why() })
+            }
+            Fate::CallLost => Err(HubError::Unclear { why: why() }),
+            Fate::NotSent => Err(HubError::Unreachable { why: why() }),
+        }
+    }
+}
+
+impl Hub for FakeHub {
+    fn host_name(&self) -> &str {
+        "fake.azure-devices.net"
+    }
+
+    fn create<'a>(&'a self, new: NewIdentity<'a>) -> Boxed<'a, Result<(), HubError>> {
+        *self.creates.lock().unwrap() += 1;
+        if *self.refuses.lock().unwrap() {
+            return Box::pin(async { Err(HubError::Rejected { code: "ArgumentInvalid".into(), text: "as told".into() }) });
+        }
+        let done = self.call(|devices| {
+            if devices.contains_key(new.device_id) {
+                return Err(HubError::Exists);
+            }
+            devices.insert(new.device_id.to_owned(), Device { primary: new.primary.clone(), etag: 1, enabled: true });
+            Ok(())
+        });
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            done
+        })
+    }
+
+    fn read<'a>(&'a self, device_id: &'a str) -> Boxed<'a, Result<Option<Identity>, HubError>> {
+        let found = self.call(|devices| {
+            Ok(devices.get(device_id).map(|device| {
+                let json = serde_json::json!({
+                    "deviceId": device_id, "etag": device.etag.to_string(), "status": if device.enabled { "enabled" } else { "disabled" },
+                    "authentication": { "type": "sas", "symmetricKey": {
+                        "primaryKey": *device.primary.to_base64(), "secondaryKey": *device.primary.to_base64() } },
+                });
+                Identity::from_json(json).unwrap()
+            }))
+        });
+        Box::pin(async move { found })
+    }
+
+    fn replace_keys<'a>(
+        &'a self,
+        identity: &'a Identity,
+        primary: &'a DeviceKey,
+        _secondary: &'a DeviceKey,
+    ) -> Boxed<'a, Result<(), HubError>> {
+        let done = self.call(|devices| {
+            let device = devices.get_mut(&identity.device_id).ok_or(HubError::NotFound)?;
+            if device.etag.to_string() != identity.etag {
+                return Err(HubError::Changed);
+            }
+            device.primary = primary.clone();
+            device.etag += 1;
+            Ok(())
+        });
+        Box::pin(async move { done })
+    }
+
+    fn delete<'a>(&'a self, identity: &'a Identity) -> Boxed<'a, Result<(), HubError>> {
+        let done = self.call(|devices| devices.remove(&identity.device_id).map(|_| ()).ok_or(HubError::NotFound));
+        Box::pin(async move { done })
+    }
+}
+
+/// A ledger in a temporary folder, the fake hub, a policy, and the people.
+struct World {
+    folder: tempfile::TempDir,
+    hub: Arc<FakeHub>,
+    registrar: Registrar,
+}
+
+/// Someone with an access code.
+struct Caller {
+    code: AccessCode,
+    access: Access,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let hub = Arc::new(FakeHub::default());
+        let registrar = registrar(folder.path(), &hub);
+        Self { folder, hub, registrar }
+    }
+
+    /// The service is killed and started again: what was in memory is gone.
+    fn restart(&mut self) {
+        self.registrar = registrar(self.folder.path(), &self.hub);
+    }
+
+    async fn station(&self, name: &str, change: impl FnOnce(&mut Access)) -> Caller {
+        let code = AccessCode::generate(Kind::Station);
+        let mut access = Access {
+            key_id: code.key_id(),
+            keys: code.public(),
+            name: name.into(),
+            kind: Kind::Station,
+            policy: "sevens".into(),
+            hub: "main".into(),
+            quota: None,
+            made: 0,
+            rate_per_minute: None,
+            not_before: None,
+            expires: None,
+            permissions: vec![Permission::TakeOver],
+            state: AccessState::Active,
+            created_at: Timestamp::now(),
+        };
+        change(&mut access);
+        self.registrar.shared.ledger.access_create(access.clone()).await.unwrap();
+        Caller { code, access }
+    }
+
+    async fn register(&self, who: &Caller, serial: &str, job: &str) -> Result<(Registration, DeviceKey), Code> {
+        self.register_with(who, serial, job, RegisterRequest::default()).await
+    }
+
+    async fn register_with(&self, who: &Caller, serial: &str, job: &str, ask: RegisterRequest) -> Result<(Registration, DeviceKey), Code> {
+        let (registration, _new) =
+            self.registrar.register(&who.access, serial, job, ask).await.map_err(|refusal| refusal.code().unwrap())?;
+        let context =
+            SealContext { key_id: who.access.key_id, serial, idempotency_key: job, reservation: registration.reservation };
+        let opened = seal::open(who.code.opening_key(), &context, &registration.sealed).unwrap();
+        let credential = DeviceConnectionString::parse(std::str::from_utf8(&opened).unwrap()).unwrap();
+        assert_eq!(credential.device_id, registration.device_id);
+        Ok((registration, credential.key))
+    }
+
+    async fn confirm(&self, who: &Caller, serial: &str, of: &Registration, key: &DeviceKey) -> Result<Confirmation, Code> {
+        self.confirm_with(who, serial, of, key, Evidence::DeviceChecked, None).await
+    }
+
+    async fn confirm_with(
+        &self,
+        who: &Caller,
+        serial: &str,
+        of: &Registration,
+        key: &DeviceKey,
+        evidence: Evidence,
+        hardware_id: Option<&str>,
+    ) -> Result<Confirmation, Code> {
+        let request = ConfirmRequest {
+            reservation: of.reservation,
+            fingerprint: key.fingerprint(),
+            evidence,
+            hardware_id: hardware_id.map(str::to_owned),
+        };
+        self.registrar.confirm(&who.access, serial, request).await.map_err(|refusal| refusal.code().unwrap())
+    }
+
+    async fn life(&self) -> Vec<String> {
+        let entries = self.registrar.shared.ledger.audit(1, 10_000).await.unwrap();
+        assert!(crate::ledger::audit::check_chain(1, [0; 32], &entries).is_ok(), "the audit chain is broken");
+        entries
+            .iter()
+            .map(|entry| serde_json::from_str::<crate::ledger::audit::Deed>(&entry.text).unwrap().action)
+            .filter(|action| !action.starts_with("access-"))
+            .collect()
+    }
+}
+
+fn registrar(folder: &std::path::Path, hub: &Arc<FakeHub>) -> Registrar {
+    let policy = Policy::parse("sevens", "[form]\nlength = { min = 1, max = 20 }\n[[rule]]\nkind = \"divisible\"\nby = 7\n").unwrap();
+    let hub: Arc<dyn Hub> = Arc::clone(hub) as _;
+    Registrar::new(
+        Arc::new(SqliteLedger::open(&folder.join("ledger.sqlite")).unwrap()),
+        BTreeMap::from([("main".to_owned(), hub)]),
+        BTreeMap::from([("sevens".to_owned(), policy)]),
+    )
+}
+
+#[tokio::test]
+async fn a_serial_is_registered_repeated_confirmed_and_then_closed_to_all() {
+    let world = World::new();
+    let (mine, other) = (world.station("line-1", |_| ()).await, world.station("line-2", |_| ()).await);
+    let (first, key) = world.register(&mine, "0014", "job-1").await.unwrap();
+    let (again, same) = world.register(&mine, "0014", "job-1").await.unwrap();
+    assert_eq!((first.reservation, key.fingerprint()), (again.reservation, same.fingerprint()));
+    assert_eq!(world.hub.key("0014").unwrap().fingerprint(), key.fingerprint());
+    assert_eq!(world.register(&other, "0014", "job-2").await.unwrap_err(), Code::SerialTaken);
+    assert_eq!(world.register(&mine, "0014", "job-3").await.unwrap_err(), Code::SerialTaken);
+
+    let confirmed = world.confirm(&mine, "0014", &first, &key).await.unwrap();
+    assert_eq!(world.confirm(&mine, "0014", &first, &key).await.unwrap(), confirmed, "confirming is idempotent");
+    assert_eq!(world.register(&mine, "0014", "job-1").await.unwrap_err(), Code::SerialTaken);
+    assert_eq!(world.life().await, ["reserved", "issued", "confirmed"]);
+    assert_eq!(*world.hub.creates.lock().unwrap(), 1, "one hub call creates");
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_recognised_by_the_fingerprint_and_burns_nothing() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    for (serial, fates) in [
+        ("7", vec![Fate::AnswerLost]),
+        ("14", vec![Fate::CallLost]),
+        ("21", vec![Fate::NotSent, Fate::AnswerLost, Fate::CallLost]),
+        ("28", vec![Fate::AnswerLost, Fate::NotSent, Fate::Fine, Fate::AnswerLost]),
+    ] {
+        world.hub.will(fates);
+        let (_, key) = world.register(&mine, serial, serial).await.unwrap();
+        assert_eq!(world.hub.key(serial).unwrap().fingerprint(), key.fingerprint());
+    }
+}
+
+#[tokio::test]
+async fn an_identity_with_a_key_that_was_never_ours_is_a_conflict_for_good() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    let foreign = DeviceKey::generate();
+    world.hub.devices.lock().unwrap().insert("7".into(), Device { primary: foreign.clone(), etag: 1, enabled: true });
+    assert_eq!(world.register(&mine, "7", "a").await.unwrap_err(), Code::Conflict);
+    assert_eq!(world.register(&mine, "7", "a").await.unwrap_err(), Code::Conflict);
+    assert_eq!(world.register(&mine, "7", "b").await.unwrap_err(), Code::Conflict);
+    assert_eq!(world.hub.key("7").unwrap().fingerprint(), foreign.fingerprint(), "never deleted by us");
+}
+
+#[tokio::test]
+async fn a_killed_service_goes_on_where_it_stood() {
+    for fates in [vec![Fate::AnswerLost], vec![Fate::CallLost]] {
+        let mut world = World::new();
+        let mine = world.station("line-1", |_| ()).await;
+        // The first call's fate is known only to the hub: the service dies while it waits.
+        let keys = Keys::generate();
+        let policy = world.registrar.policy("sevens").unwrap();
+        let serial = policy.check("7").unwrap();
+        let hash = job_hash(mine.access.key_id, "a");
+        let new = reservation(&mine.access, policy, "fake.azure-devices.net", "7", &serial, hash, &RegisterRequest::default()).unwrap();
+        world.registrar.shared.ledger.reserve(new, keys.primary.fingerprint(), PolicyLimits::default()).await.unwrap();
+        world.hub.will(fates.clone());
+        let tags = serde_json::Value::Null;
+        let _ = world.hub.create(NewIdentity { device_id: "7", primary: &keys.primary, secondary: &keys.secondary, tags }).await;
+        world.restart();
+        let (_, key) = world.register(&mine, "7", "a").await.unwrap();
+        assert_eq!(world.hub.key("7").unwrap().fingerprint(), key.fingerprint());
+        assert_eq!(key.fingerprint() == keys.primary.fingerprint(), fates == [Fate::AnswerLost]);
+    }
+}
+
+#[tokio::test]
+async fn quotas_hold_and_a_refused_entry_gives_its_own_back() {
+    let world = World::new();
+    let mine = world.station("line-1", |access| access.quota = Some(1)).await;
+    *world.hub.refuses.lock().unwrap() = true;
+    assert_eq!(world.register(&mine, "7", "a").await.unwrap_err(), Code::RejectedByHub);
+    *world.hub.refuses.lock().unwrap() = false;
+    world.register(&mine, "14", "b").await.unwrap();
+    assert_eq!(world.register(&mine, "21", "c").await.unwrap_err(), Code::QuotaExhausted);
+    world.register(&mine, "14", "b").await.expect("a repeat needs no quota");
+    assert_eq!(world.register(&mine, "7", "a").await.unwrap_err(), Code::QuotaExhausted, "a second try is charged again");
+}
+
+#[tokio::test]
+async fn a_take_over_kills_the_first_key_and_the_old_job() {
+    let world = World::new();
+    let (mine, other) = (world.station("line-1", |_| ()).await, world.station("line-2", |_| ()).await);
+    let unpermitted = world.station("line-3", |access| access.permissions.clear()).await;
+    let (old, old_key) = world.register(&mine, "7", "a").await.unwrap();
+    let take_over = || RegisterRequest { take_over: Some(TakeOver { reason: "journal lost".into() }), ..Default::default() };
+
+    assert_eq!(world.register_with(&other, "7", "x", take_over()).await.unwrap_err(), Code::SerialTaken);
+    assert_eq!(world.register_with(&unpermitted, "7", "y", take_over()).await.unwrap_err(), Code::NotPermitted);
+    world.hub.will([Fate::Fine, Fate::AnswerLost, Fate::CallLost]);
+    let (new, new_key) = world.register_with(&mine, "7", "b", take_over()).await.unwrap();
+
+    assert_ne!(old.reservation, new.reservation);
+    assert_ne!(old_key.fingerprint(), new_key.fingerprint());
+    assert_eq!(world.hub.key("7").unwrap().fingerprint(), new_key.fingerprint());
+    assert_eq!(world.confirm(&mine, "7", &old, &old_key).await.unwrap_err(), Code::Released);
+    assert_eq!(world.register(&mine, "7", "a").await.unwrap_err(), Code::Released);
+    world.confirm(&mine, "7", &new, &new_key).await.unwrap();
+    assert_eq!(world.register_with(&mine, "7", "c", take_over()).await.unwrap_err(), Code::SerialTaken, "confirmed is closed");
+    assert_eq!(world.life().await, ["reserved", "issued", "taken-over", "reserved", "issued", "confirmed"]);
+}
+
+#[tokio::test]
+async fn two_equal_requests_at_one_moment_make_one_identity() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    let (first, second) = tokio::join!(world.register(&mine, "7", "a"), world.register(&mine, "7", "a"));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!((first.0.reservation, first.1.fingerprint()), (second.0.reservation, second.1.fingerprint()));
+    assert_eq!(world.life().await, ["reserved", "issued"]);
+}
+
+#[tokio::test]
+async fn a_key_used_for_another_serial_is_refused_but_another_slot_is_no_error() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    world.register(&mine, "7", "a").await.unwrap();
+    assert_eq!(world.register(&mine, "14", "a").await.unwrap_err(), Code::IdempotencyMismatch);
+    let elsewhere = RegisterRequest { slot: Some("4".into()), station: Some("bench".into()), ..Default::default() };
+    world.register_with(&mine, "7", "a", elsewhere).await.unwrap();
+}
+
+#[tokio::test]
+async fn changes_made_by_hand_in_the_hub_are_named_and_nothing_is_handed_out() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    world.register(&mine, "7", "a").await.unwrap();
+    world.hub.change("7", |device| device.enabled = false);
+    assert_eq!(world.register(&mine, "7", "a").await.unwrap_err(), Code::IdentityDisabled);
+    world.hub.change("7", |device| device.primary = DeviceKey::generate());
+    assert_eq!(world.register(&mine, "7", "a").await.unwrap_err(), Code::IdentityChanged);
+    world.hub.devices.lock().unwrap().clear();
+    assert_eq!(world.register(&mine, "7", "a").await.unwrap_err(), Code::IdentityMissing);
+    assert!(world.hub.key("7").is_none(), "not recreated silently");
+}
+
+#[tokio::test]
+async fn a_board_keeps_its_first_serial() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    let board = |id: &str| RegisterRequest { hardware_id: Some(id.into()), ..Default::default() };
+    let (first, key) = world.register_with(&mine, "7", "a", board("AA:BB")).await.unwrap();
+    let (second, second_key) = world.register_with(&mine, "14", "b", board("AA:BB")).await.unwrap();
+    world.confirm(&mine, "7", &first, &key).await.unwrap();
+    assert_eq!(world.confirm(&mine, "14", &second, &second_key).await.unwrap_err(), Code::BoardTaken);
+    assert_eq!(world.register_with(&mine, "21", "c", board("AA:BB")).await.unwrap_err(), Code::BoardTaken);
+}
+
+#[tokio::test]
+async fn confirming_asks_for_the_right_key_enough_evidence_and_the_right_caller() {
+    let world = World::new();
+    let (mine, other) = (world.station("line-1", |_| ()).await, world.station("line-2", |_| ()).await);
+    let (registration, key) = world.register(&mine, "7", "a").await.unwrap();
+    let wrong = DeviceKey::generate();
+    assert_eq!(world.confirm(&mine, "7", &registration, &wrong).await.unwrap_err(), Code::FingerprintMismatch);
+    assert_eq!(world.confirm(&other, "7", &registration, &key).await.unwrap_err(), Code::SerialUnknown);
+    assert_eq!(world.confirm(&mine, "14", &registration, &key).await.unwrap_err(), Code::SerialUnknown);
+    let weak = world.confirm_with(&mine, "7", &registration, &key, Evidence::Accepted, None).await;
+    assert_eq!(weak.unwrap_err(), Code::EvidenceTooWeak);
+    assert_eq!(world.life().await, ["reserved", "issued"]);
+}
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_stops_nothing() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    world.hub.will([Fate::CallLost, Fate::CallLost, Fate::AnswerLost]);
+    let hasty = tokio::time::timeout(Duration::from_millis(1), world.register(&mine, "7", "a")).await;
+    assert!(hasty.is_err() || hasty.unwrap().is_ok());
+    // The repeat joins the work that went on without its caller, or finds what it did.
+    let (_, key) = loop {
+        match world.register(&mine, "7", "a").await {
+            Err(Code::InProgress) => tokio::task::yield_now().await,
+            answer => break answer.unwrap(),
+        }
+    };
+    assert_eq!(world.hub.key("7").unwrap().fingerprint(), key.fingerprint());
+    assert_eq!(world.life().await, ["reserved", "issued"]);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Register { who: usize, job: u8, take_over: bool },
+    Confirm { who: usize },
+    Restart,
+    HubWill(Vec<Fate>),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let fate = prop_oneof![Just(Fate::Fine), Just(Fate::AnswerLost), Just(Fate::CallLost), Just(Fate::NotSent)];
+    prop_oneof![
+        4 => (0..2usize, 0..3u8, any::<bool>()).prop_map(|(who, job, take_over)| Step::Register { who, job, take_over }),
+        2 => (0..2usize).prop_map(|who| Step::Confirm { who }),
+        1 => Just(Step::Restart),
+        2 => prop::collection::vec(fate, 0..4).prop_map(Step::HubWill),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever two stations, the hub and the service's restarts do to one serial: the credential handed out last is
+    /// the one the hub has, and only a key that the hub has is ever confirmed.
+    #[test]
+    fn one_serial_has_one_live_credential(steps in prop::collection::vec(step(), 1..12)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new();
+            let callers = [world.station("line-1", |_| ()).await, world.station("line-2", |_| ()).await];
+            let mut held: [Option<(Registration, DeviceKey)>; 2] = [None, None];
+            let mut confirmed = None;
+            for step in steps {
+                match step {
+                    Step::HubWill(fates) => world.hub.will(fates),
+                    Step::Restart => world.restart(),
+                    Step::Register { who, job, take_over } => {
+                        let take_over = take_over.then(|| TakeOver { reason: "test".into() });
+                        let request = RegisterRequest { take_over, ..Default::default() };
+                        if let Ok(got) = world.register_with(&callers[who], "7", &format!("job-{job}"), request).await {
+                            assert!(confirmed.is_none(), "a credential was handed out after the confirmation");
+                            assert_eq!(world.hub.key("7").map(|key| key.fingerprint()), Some(got.1.fingerprint()));
+                            held[who] = Some(got);
+                        }
+                    }
+                    Step::Confirm { who } => {
+                        if let Some((registration, key)) = &held[who] && world.confirm(&callers[who], "7", registration, key).await.is_ok() {
+                            assert_eq!(world.hub.key("7").map(|key| key.fingerprint()), Some(key.fingerprint()), "a dead key was confirmed");
+                            confirmed = Some(key.fingerprint());
+                        }
+                    }
+                }
+                if let Some(confirmed) = confirmed {
+                    assert_eq!(world.hub.key("7").map(|key| key.fingerprint()), Some(confirmed), "the confirmed key died");
+                }
+            }
+            world.life().await;
+        });
+    }
+}
