@@ -359,7 +359,7 @@ fn reservation(
         station: request.station.clone(),
         slot: request.slot.clone(),
         batch: request.batch.clone(),
-        product: policy.product().to_owned(),
+        product: policy.product().unwrap_or(&policy.name).to_owned(),
         hardware_id: request.hardware_id.clone(),
         replaces: None,
         reserved_at,

@@ -86,10 +86,7 @@ impl From<LedgerError> for Refusal {
 impl From<HubError> for Refusal {
     fn from(error: HubError) -> Self {
         let refusal = Self::new(error.code(), error.to_string());
-        match error {
-            HubError::Throttled { retry_after } => refusal.retry_after(retry_after),
-            _ => refusal.retry_after(Duration::from_secs(2)),
-        }
+        if error.is_passing() { refusal.retry_after(error.retry_after().unwrap_or(Duration::from_secs(2))) } else { refusal }
     }
 }
 

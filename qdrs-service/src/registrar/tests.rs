@@ -98,14 +98,8 @@ impl Hub for FakeHub {
 
     fn read<'a>(&'a self, device_id: &'a str) -> Boxed<'a, Result<Option<Identity>, HubError>> {
         let found = self.call(|devices| {
-            Ok(devices.get(device_id).map(|device| {
-                let json = serde_json::json!({
-                    "deviceId": device_id, "etag": device.etag.to_string(), "status": if device.enabled { "enabled" } else { "disabled" },
-                    "authentication": { "type": "sas", "symmetricKey": {
-                        "primaryKey": *device.primary.to_base64(), "secondaryKey": *device.primary.to_base64() } },
-                });
-                Identity::from_json(json).unwrap()
-            }))
+            let identity = |device: &Device| Identity::new(device_id, device.etag.to_string(), device.enabled, Some(device.primary.clone()));
+            Ok(devices.get(device_id).map(identity))
         });
         Box::pin(async move { found })
     }

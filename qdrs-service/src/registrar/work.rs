@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use qdrs_core::{
@@ -23,6 +23,10 @@ use crate::ledger::{Life, Record, Reservation};
 
 /// How long one work goes on asking a hub that does not answer; then the reservation stands and waits to be asked again.
 const WORK_WITHIN: Duration = Duration::from_secs(10 * 60);
+
+/// The first wait before the hub is asked again, and the longest that the hub has not asked for.
+const WAIT_FIRST: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 250 });
+const WAIT_MAX: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 15 });
 
 type Settled = Result<DeviceKey, Refusal>;
 
@@ -104,7 +108,7 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn new(shared: &'a Shared, reservation: Uuid) -> Self {
-        Self { shared, reservation, patience: Backoff::until(Instant::now() + WORK_WITHIN) }
+        Self { shared, reservation, patience: Backoff::new(WAIT_FIRST, WAIT_MAX, Some(WORK_WITHIN)) }
     }
 
     async fn run(mut self, keys: Option<Keys>) -> Settled {
@@ -246,12 +250,10 @@ impl<'a> Work<'a> {
 
     /// Waits before the hub is asked again; an error when asking again makes no sense or patience is at its end.
     async fn wait(&mut self, error: HubError) -> Result<(), Refusal> {
-        let at_least = match &error {
-            HubError::Throttled { retry_after } => Some(*retry_after),
-            HubError::Exists | HubError::Changed | HubError::NotFound | HubError::Unclear { .. } | HubError::Unreachable { .. } => None,
-            HubError::Rejected { .. } | HubError::Full | HubError::RefusesOwner { .. } => return Err(error.into()),
-        };
-        let Some(wait) = self.patience.next(at_least) else { return Err(error.into()) };
+        // After `Exists` and `Changed` the hub is asked again to see what is there now.
+        let unsettled = matches!(error, HubError::Exists | HubError::Changed);
+        let wait = if unsettled || error.is_passing() { self.patience.next(error.retry_after()) } else { None };
+        let Some(wait) = wait else { return Err(error.into()) };
         tracing::info!(reservation = %self.reservation, wait_ms = wait.as_millis(), %error, "asking the hub again");
         tokio::time::sleep(wait).await;
         Ok(())

@@ -23,7 +23,7 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Le
     for sql in &MIGRATIONS[done..] {
         transaction.execute_batch(sql)?;
     }
-    transaction.pragma_update(None, "user_version", known)?;
+    transaction.pragma_update(None, "user_version", u32::try_from(known).unwrap_or(u32::MAX))?;
     transaction.commit()?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The deeds: each is conditional on what it expects, and writes its audit entry beside it.
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use qdrs_core::{
     api::{Evidence, State},
     connection_string::Fingerprint,
@@ -259,7 +259,7 @@ fn keep_key(connection: &Connection, id: Uuid, key: Fingerprint) -> Result<(), L
 }
 
 fn day_of(time: Timestamp) -> String {
-    time.to_zoned(TimeZone::UTC).date().to_string()
+    time.strftime("%Y-%m-%d").to_string()
 }
 
 fn entry(connection: &Connection, of: &Reservation, action: &str, at: Timestamp, detail: Option<String>) -> Result<(), LedgerError> {
