@@ -15,6 +15,14 @@ pub mod hub;
 pub mod policy;
 pub mod sas;
 pub mod serial;
+mod wire;
 
 /// A future that can be kept behind `dyn`: what the traits [`hub::Hub`] and the service's ledger return.
 pub type Boxed<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Chooses `ring` for all TLS of this process. Done by everything in this crate that needs it; `main` may do it first.
+/// Harmless when done again, or when another provider was chosen before.
+pub fn install_crypto() {
+    // An error only says that one is chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
