@@ -2,17 +2,21 @@
 //! string to a device over the serial port.
 //!
 //! [`settings`] is where flags, variables and the file meet; [`command`] has one file for each command; [`journal`] is
-//! the station's own record. Everything that talks to a device is below `device`, everything that an operator sees
+//! the station's own record. Everything that talks to a device is below [`device`], everything that an operator sees
 //! goes through `screen`. Knows no hub and no ledger: those are the service's.
 
 pub mod batch;
 pub mod command;
+pub mod device;
 pub mod env;
 pub mod failure;
 pub mod journal;
 pub mod keystore;
 pub mod outcome;
+pub mod port;
 pub mod printer;
 pub mod report;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 pub mod secret_file;
 pub mod settings;

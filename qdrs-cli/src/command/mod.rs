@@ -7,6 +7,7 @@ use crate::{env, outcome::Outcome, settings::Flags};
 pub mod completions;
 pub mod config;
 pub mod man;
+pub mod ports;
 pub mod report;
 
 /// Registers devices and writes their connection strings to them.

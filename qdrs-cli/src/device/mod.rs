@@ -1,0 +1,341 @@
+//! Devices: what a slot can ask of one, whatever its kind.
+//!
+//! [`mxchip`] is the MXChip AZ3166 at its serial console, [`file`] a folder with one file for each device. Drivers are
+//! synchronous: each runs on its slot's own thread, owns its port, and looks at a cancel flag whenever a short read
+//! time-out passes. The languages themselves are in [`wire`], without ports and clocks.
+
+pub mod file;
+pub mod mxchip;
+pub mod wire;
+
+use std::{
+    fmt,
+    path::PathBuf,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use qdrs_core::{
+    api::{Code, Evidence, UnknownWord},
+    connection_string::DeviceConnectionString,
+    explain::Explain,
+};
+
+use crate::port::PortError;
+
+/// One place for a device, and whatever device is in it now.
+pub trait Device: Send {
+    /// Asks the device in the slot what it is; also the way to learn whether one has come.
+    ///
+    /// # Errors
+    /// No device answers ([`Code::DeviceSilent`], [`Code::DeviceGone`]), or not as it should.
+    fn identify(&mut self) -> Result<Identity, DeviceError>;
+
+    /// Writes the credential and says what shows that the device holds it. Once the device has begun to take it, the
+    /// cancel flag waits until the device has answered.
+    ///
+    /// # Errors
+    /// [`DeviceError::touched`] says whether the device may hold (a part of) the credential all the same.
+    fn write(&mut self, credential: &DeviceConnectionString) -> Result<Evidence, DeviceError>;
+
+    /// Reads the credential that the device holds; none when this kind can't, or when the device holds none.
+    ///
+    /// # Errors
+    /// The device does not answer as it should.
+    fn read_back(&mut self) -> Result<Option<DeviceConnectionString>, DeviceError>;
+
+    /// Ends the device's time in the slot: from here on it works for its user.
+    ///
+    /// # Errors
+    /// The device does not take it; the credential stands all the same.
+    fn finish(&mut self) -> Result<(), DeviceError>;
+
+    /// Does the device still answer? False when it has gone.
+    ///
+    /// # Errors
+    /// The port can't be used, or the operator wants to stop.
+    fn present(&mut self) -> Result<bool, DeviceError>;
+}
+
+/// What a device says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// What tells this very board from every other (MAC, IMEI, the number of the probe that is part of it).
+    pub hardware_id: Option<String>,
+    /// The version of its firmware, for the report.
+    pub firmware: Option<String>,
+}
+
+/// How a kind of device is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// MXChip AZ3166 (IoT DevKit) at its serial console.
+    Mxchip,
+    /// A folder with one file for each device, for software products and tests.
+    File,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Mxchip, Self::File];
+
+    /// The word, as in `--device`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mxchip => "mxchip",
+            Self::File => "file",
+        }
+    }
+
+    /// What it is, for people.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Mxchip => "MXChip AZ3166 (IoT DevKit) in its configuration mode",
+            Self::File => "a folder: one file for each device",
+        }
+    }
+
+    /// What its port is, for people.
+    pub fn port_about(self) -> &'static str {
+        match self {
+            Self::Mxchip => "a serial port's name or `tcp://host:port`",
+            Self::File => "a folder",
+        }
+    }
+
+    /// What shows, after a write, that the device holds its credential.
+    pub fn evidence(self) -> Evidence {
+        match self {
+            Self::Mxchip => Evidence::DeviceChecked,
+            Self::File => Evidence::ReadBack,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == word);
+        found.ok_or_else(|| UnknownWord::new(word, "kind of device", Self::ALL.map(Self::as_str)))
+    }
+}
+
+/// Opens a slot's port for devices of a kind; `cancel` is set when the operator wants to stop.
+///
+/// Opens only: no byte is sent.
+///
+/// # Errors
+/// The port can't be opened, or the folder can't be made.
+pub fn open(kind: Kind, port: &str, cancel: Arc<AtomicBool>) -> Result<Box<dyn Device>, DeviceError> {
+    Ok(match kind {
+        Kind::Mxchip => Box::new(mxchip::Mxchip::open(port, Cancel(cancel))?),
+        Kind::File => Box::new(file::Folder::open(port)?),
+    })
+}
+
+/// The operator's wish to stop.
+#[derive(Debug, Clone)]
+pub(crate) struct Cancel(pub(crate) Arc<AtomicBool>);
+
+impl Cancel {
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What went wrong with a device, and whether it may hold (a part of) the credential all the same.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct DeviceError {
+    /// What went wrong.
+    #[source]
+    pub why: Why,
+    touched: bool,
+}
+
+impl DeviceError {
+    /// May the device hold (a part of) the credential? Then the key must be dead before another device gets the serial.
+    pub fn touched(&self) -> bool {
+        self.touched
+    }
+
+    /// The same, of a device that may hold the credential.
+    fn and_touched(self) -> Self {
+        Self { touched: true, ..self }
+    }
+}
+
+impl From<Why> for DeviceError {
+    fn from(why: Why) -> Self {
+        Self { why, touched: false }
+    }
+}
+
+impl From<PortError> for DeviceError {
+    fn from(error: PortError) -> Self {
+        Why::Port(error).into()
+    }
+}
+
+impl Explain for DeviceError {
+    fn code(&self) -> Code {
+        self.why.code()
+    }
+
+    fn help(&self) -> String {
+        self.why.help()
+    }
+}
+
+/// What went wrong with a device. What it said stands here only where it is one of the known texts: a device may
+/// repeat what it did not understand, and that may be the credential.
+#[derive(Debug, thiserror::Error)]
+pub enum Why {
+    /// The wire, not the device.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// No cable, no power, another speed, or the device is not in its configuration mode.
+    #[error("no device answers at `{port}`")]
+    Silent {
+        /// Where.
+        port: String,
+    },
+    /// It answered, then stopped in the middle.
+    #[error("the device at `{port}` stopped answering while it was asked to {doing}")]
+    Stopped {
+        /// Where.
+        port: String,
+        /// What it was to do, `take its connection string`.
+        doing: &'static str,
+    },
+    /// Something else than the configuration console is running.
+    #[error("the device at `{port}` runs its program, not its configuration console")]
+    NotReady {
+        /// Where.
+        port: String,
+    },
+    /// It restarted, or another one was put in, in the middle.
+    #[error("the device at `{port}` restarted or was exchanged")]
+    Restarted {
+        /// Where.
+        port: String,
+    },
+    /// The device echoes something else than was sent.
+    #[error("the line to `{port}` garbles what is sent; the device was told to forget it")]
+    Garbled {
+        /// Where.
+        port: String,
+    },
+    /// It said no, and wrote nothing.
+    #[error("the device at `{port}` refuses: {said}")]
+    Refused {
+        /// Where.
+        port: String,
+        /// Its own words, if they are known ones.
+        said: String,
+    },
+    /// It wrote, and then found something else, or said nothing that can be relied on.
+    #[error("the device at `{port}` could not verify what it stored: {said}")]
+    Unverified {
+        /// Where.
+        port: String,
+        /// Its own words, if they are known ones.
+        said: String,
+    },
+    /// The credential has more bytes than the device has place for.
+    #[error("the connection string has {bytes} bytes; the device holds {bytes_max}")]
+    TooLong {
+        /// So many it has.
+        bytes: usize,
+        /// So many fit.
+        bytes_max: usize,
+    },
+    /// The credential has a character that the device can't take.
+    #[error("the device id `{device_id}` {fault}")]
+    Unfit {
+        /// The name of the device in the hub.
+        device_id: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
+    /// A file that stands for a device.
+    #[error("`{path}`: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// What is in the file is not what was written.
+    #[error("`{path}` does not hold what was written to it")]
+    FileDiffers {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The file of that name belongs to another device: on some systems `A` and `a` are one name.
+    #[error("`{path}` already holds the connection string of another device")]
+    FileTaken {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The operator wants to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Explain for Why {
+    fn code(&self) -> Code {
+        match self {
+            Self::Port(error) => error.code(),
+            Self::Silent { .. } => Code::DeviceSilent,
+            Self::NotReady { .. } => Code::DeviceNotReady,
+            Self::Stopped { .. } | Self::Restarted { .. } => Code::DeviceGone,
+            Self::Refused { .. } | Self::FileTaken { .. } => Code::DeviceRefused,
+            Self::Garbled { .. } | Self::Unverified { .. } | Self::FileDiffers { .. } => Code::DeviceUnverified,
+            Self::TooLong { .. } | Self::Unfit { .. } => Code::CredentialTooLong,
+            Self::File { .. } => Code::FileUnwritable,
+            Self::Interrupted => Code::Interrupted,
+        }
+    }
+
+    fn help(&self) -> String {
+        match self {
+            Self::Port(error) => error.help(),
+            Self::Garbled { .. } => "check the cable and its length, then try once more".to_owned(),
+            Self::FileTaken { .. } => "choose another folder; device ids that differ in case only need two".to_owned(),
+            Self::Unfit { .. } => "use a device id of letters, digits and `-._`".to_owned(),
+            _ => self.code().help().to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_words() {
+        for kind in Kind::ALL {
+            assert_eq!(kind.as_str().parse::<Kind>().expect("is a kind"), kind);
+        }
+        let error = "toaster".parse::<Kind>().expect_err("is none");
+        assert!(error.to_string().contains("mxchip"));
+    }
+
+    #[test]
+    fn a_missing_port_is_named() {
+        let error = open(Kind::Mxchip, "/dev/no-such-port", Arc::default()).err().expect("is not there");
+        assert_eq!((error.code(), error.touched()), (Code::PortMissing, false));
+        assert_eq!(error.to_string(), "there is no port `/dev/no-such-port`");
+    }
+}

@@ -1,0 +1,302 @@
+//! The driver against practice boards over real pseudo-terminals, and at every byte at which a cable can be pulled.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use qdrs_core::{api::Code, connection_string::DeviceKey, explain::Explain};
+
+use super::*;
+use crate::sandbox::practice::{BoardRecord, Fault, Options, PortKind, PracticeDevice};
+
+fn credential() -> DeviceConnectionString {
+    let key = DeviceKey::generate();
+    DeviceConnectionString { host_name: "h.azure-devices.net".to_owned(), device_id: "QD-1".to_owned(), key }
+}
+
+fn options() -> Options {
+    Options { swap: Duration::ZERO, ..Options::default() }
+}
+
+fn with_fault(fault: Fault) -> Options {
+    Options { faults: vec![(1, fault)], ..options() }
+}
+
+fn slot(options: Options) -> (PracticeDevice, Mxchip) {
+    let practice = PracticeDevice::start(options).expect("a practice device");
+    let slot = Mxchip::open(&practice.port_name(), Cancel(Arc::default())).expect("opens");
+    (practice, slot)
+}
+
+/// Asks until a device answers; the practice device's operator needs a moment.
+fn await_device(slot: &mut Mxchip) -> Identity {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match slot.identify() {
+            Ok(identity) => return identity,
+            Err(error) => assert!(Instant::now() < deadline, "no device: {error}"),
+        }
+    }
+}
+
+fn board(practice: &PracticeDevice, number: usize) -> BoardRecord {
+    practice.boards()[number - 1].clone()
+}
+
+fn three_boards_in_a_row(options: Options) {
+    let (practice, mut slot) = slot(options);
+    for number in 1..=3 {
+        let identity = await_device(&mut slot);
+        assert_eq!(identity, Identity { hardware_id: None, firmware: Some("DevKitSDK 1.6.2".to_owned()) });
+        let credential = credential();
+        assert_eq!(slot.write(&credential).expect("writes"), Evidence::DeviceChecked);
+        assert!(slot.read_back().expect("asks").is_none());
+        assert!(slot.present().expect("asks"));
+        slot.finish().expect("finishes");
+        assert!(!slot.present().expect("asks"), "told to restart, so gone");
+        let record = board(&practice, number);
+        assert_eq!((record.holds.as_deref(), record.writes, record.done), (Some(credential.reveal().as_str()), 1, true));
+    }
+}
+
+#[test]
+fn boards_are_written_one_after_the_other() {
+    three_boards_in_a_row(options());
+}
+
+#[test]
+fn the_same_over_tcp() {
+    three_boards_in_a_row(Options { port: PortKind::Tcp, ..options() });
+}
+
+#[test]
+fn the_same_over_a_wire_as_slow_as_the_real_one() {
+    three_boards_in_a_row(Options { baud: Some(port::BAUD), ..options() });
+}
+
+#[test]
+fn the_wire_sees_four_lines_and_no_more() {
+    let (practice, mut slot) = slot(options());
+    let credential = credential();
+    slot.identify().expect("answers");
+    slot.write(&credential).expect("writes");
+    let expected = "\r".len() + "version\r".len() + "set_az_iothub \r".len() + credential.reveal().len();
+    assert_eq!(practice.host_bytes(), expected as u64);
+}
+
+#[test]
+fn a_credential_of_the_longest_kind_fits_and_a_longer_one_is_never_sent() {
+    let (practice, mut slot) = slot(options());
+    slot.identify().expect("answers");
+    let mut credential = credential();
+    let room = CREDENTIAL_BYTES_MAX - credential.reveal().len();
+    credential.device_id.push_str(&"x".repeat(room + 1));
+    let before = practice.host_bytes();
+    let error = slot.write(&credential).expect_err("too long");
+    assert_eq!((error.code(), error.touched(), practice.host_bytes()), (Code::CredentialTooLong, false, before));
+    credential.device_id.pop();
+    slot.write(&credential).expect("fits");
+    assert_eq!(board(&practice, 1).holds.as_deref(), Some(credential.reveal().as_str()));
+}
+
+#[test]
+fn what_the_console_would_take_apart_is_never_sent() {
+    let (practice, mut slot) = slot(options());
+    for id in ["a b", "a\"b", "a\\b", "a\rb", "ä"] {
+        let error = slot.write(&DeviceConnectionString { device_id: id.to_owned(), ..credential() }).expect_err("unfit");
+        assert_eq!((error.code(), error.touched()), (Code::CredentialTooLong, false), "{id:?}");
+    }
+    assert_eq!(practice.host_bytes(), 0);
+}
+
+#[test]
+fn a_port_is_for_one_program() {
+    let (practice, _slot) = slot(options());
+    let error = Mxchip::open(&practice.port_name(), Cancel(Arc::default())).err().expect("is held");
+    assert_eq!(error.code(), Code::PortBusy);
+}
+
+#[test]
+fn a_silent_device_is_silent() {
+    let (_practice, mut slot) = slot(with_fault(Fault::Silent));
+    let error = slot.identify().expect_err("says nothing");
+    assert_eq!((error.code(), error.touched()), (Code::DeviceSilent, false));
+    assert!(!slot.present().expect("asks"));
+}
+
+#[test]
+fn a_device_that_runs_its_program_hears_nothing_but_a_carriage_return() {
+    let (practice, mut slot) = slot(Options { faults: vec![(2, Fault::Program)], ..options() });
+    slot.identify().expect("answers");
+    practice.swap();
+    while practice.boards().len() < 2 {
+        thread::yield_now();
+    }
+    let error = slot.identify().expect_err("runs its program");
+    assert_eq!((error.code(), error.touched()), (Code::DeviceNotReady, false));
+    let error = slot.write(&credential()).expect_err("runs its program");
+    assert_eq!((error.code(), error.touched()), (Code::DeviceSilent, false));
+    assert!(practice.host_bytes() <= 2, "two carriage returns");
+}
+
+#[test]
+fn a_failed_comparison_touches_the_device() {
+    let (_practice, mut slot) = slot(with_fault(Fault::VerifyFails));
+    let credential = credential();
+    let error = slot.write(&credential).expect_err("does not verify");
+    assert_eq!((error.code(), error.touched()), (Code::DeviceUnverified, true));
+    assert!(error.to_string().ends_with("`ERROR: Verify failed.`"));
+    // It is still at its prompt, so that the operator may try again.
+    assert!(slot.present().expect("asks"));
+}
+
+#[test]
+fn another_board_between_two_commands_is_noticed() {
+    let (practice, mut slot) = slot(options());
+    slot.identify().expect("answers");
+    practice.swap();
+    while practice.boards().len() < 2 || !slot.with_port(Port::has_input).expect("is there") {
+        thread::yield_now();
+    }
+    let error = slot.write(&credential()).expect_err("is another");
+    assert_eq!((error.code(), error.touched()), (Code::DeviceGone, false));
+    assert!(practice.boards().iter().all(|record| record.holds.is_none()));
+    slot.identify().expect("answers");
+    slot.write(&credential()).expect("writes");
+}
+
+#[test]
+fn a_stop_before_the_write_stops_and_a_stop_in_the_middle_waits_for_the_device() {
+    let practice = PracticeDevice::start(Options { baud: Some(20_000), ..options() }).expect("a practice device");
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut slot = Mxchip::open(&practice.port_name(), Cancel(Arc::clone(&stop))).expect("opens");
+    slot.identify().expect("answers");
+    let before = practice.host_bytes();
+    stop.store(true, Ordering::Relaxed);
+    let credential = credential();
+    let error = slot.write(&credential).expect_err("stops");
+    assert_eq!((error.code(), error.touched(), practice.host_bytes()), (Code::Interrupted, false, before));
+    stop.store(false, Ordering::Relaxed);
+    let result = thread::scope(|scope| {
+        scope.spawn(|| {
+            while practice.host_bytes() < before + 40 {
+                thread::yield_now();
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        slot.write(&credential)
+    });
+    assert_eq!(result.expect("the device is safe"), Evidence::DeviceChecked);
+    assert_eq!(slot.present().expect_err("stops").code(), Code::Interrupted);
+}
+
+/// What the driver has sent before the command that writes.
+const BEFORE_COMMAND: u64 = "\rversion\r".len() as u64;
+
+/// Runs the trial for each host byte of a whole job, many at once.
+fn at_every_byte(credential: &DeviceConnectionString, trial: impl Fn(u64) + Sync) {
+    let end = BEFORE_COMMAND + ("set_az_iothub \r".len() + credential.reveal().len()) as u64;
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if at >= end {
+                        break;
+                    }
+                    trial(at);
+                }
+            });
+        }
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_cable_pulled_at_any_byte_is_known_and_mended() {
+    let home = tempfile::tempdir().expect("a folder");
+    let credential = credential();
+    at_every_byte(&credential, |at_host_byte| {
+        let port = PortKind::Linked(home.path().join(format!("port-{at_host_byte}")));
+        let (practice, mut slot) = slot(Options { port, ..with_fault(Fault::PullCable { at_host_byte }) });
+        let error = slot.identify().and_then(|_| slot.write(&credential)).expect_err("is pulled");
+        assert_eq!(error.code(), Code::DeviceGone, "{at_host_byte}: {error}");
+        assert_eq!(error.touched(), at_host_byte >= BEFORE_COMMAND, "{at_host_byte}: {error}");
+        assert!(!slot.present().expect("asks"));
+        practice.plug_in();
+        await_device(&mut slot);
+        slot.write(&credential).expect("writes");
+        assert_eq!(board(&practice, 1).holds.as_deref(), Some(credential.reveal().as_str()), "{at_host_byte}");
+    });
+}
+
+#[test]
+fn a_flipped_bit_never_passes_for_a_credential() {
+    let credential = credential();
+    let key = credential.key.to_base64();
+    // But for the last byte, the end of the line: without it the device waits, and so does the driver.
+    let last = BEFORE_COMMAND + ("set_az_iothub ".len() + credential.reveal().len()) as u64;
+    at_every_byte(&credential, |at_host_byte| {
+        if at_host_byte < BEFORE_COMMAND || at_host_byte == last {
+            return;
+        }
+        let (practice, mut slot) = slot(with_fault(Fault::FlipBit { at_host_byte }));
+        let error = slot.identify().and_then(|_| slot.write(&credential)).expect_err("is garbled");
+        assert_eq!((error.code(), error.touched()), (Code::DeviceUnverified, false), "{at_host_byte}: {error}");
+        assert!(!error.to_string().contains(&key[..8]) && !format!("{error:?}").contains(&key[..8]));
+        assert_eq!(board(&practice, 1).writes, 0, "{at_host_byte}");
+        slot.write(&credential).expect("writes");
+        assert_eq!(board(&practice, 1).holds.as_deref(), Some(credential.reveal().as_str()));
+    });
+}
+
+#[test]
+fn a_device_that_freezes_while_it_takes_the_command_is_touched() {
+    let (_practice, mut slot) = slot(with_fault(Fault::Freeze { at_host_byte: BEFORE_COMMAND + 50 }));
+    slot.identify().expect("answers");
+    let error = slot.write(&credential()).expect_err("freezes");
+    assert_eq!((error.code(), error.touched()), (Code::DeviceGone, true));
+}
+
+fn verdict_of(answer: &str) -> Result<Evidence, DeviceError> {
+    let mut steps = VecDeque::new();
+    Console::default().feed(answer.as_bytes(), &mut steps);
+    let lines: Vec<Line> =
+        steps.into_iter().filter_map(|step| if let Step::Line(line) = step { Some(line) } else { None }).collect();
+    verdict("port", &lines)
+}
+
+#[test]
+fn written_is_one_line_of_success_and_no_complaint() {
+    let good = "INFO: Set Azure Iot hub connection string successfully.\r\n";
+    assert_eq!(verdict_of(good).expect("written"), Evidence::DeviceChecked);
+    let cases = [
+        (String::new(), Code::DeviceUnverified, true),
+        (format!("{good}{good}"), Code::DeviceUnverified, true),
+        (format!("{good}ERROR: Verify failed.\r\n"), Code::DeviceUnverified, true),
+        (format!("Invalid Azure IoT hub connection string.\r\n{good}"), Code::DeviceUnverified, true),
+        (format!(" {good}"), Code::DeviceUnverified, true),
+        ("ERROR: Failed to write EEPROM: 0x05.\r\n".to_owned(), Code::DeviceUnverified, true),
+        ("Invalid Azure IoT hub connection string.\r\n".to_owned(), Code::DeviceRefused, false),
+        ("Usage: set_az_iothub <connection string>. Please\r\n".to_owned(), Code::DeviceRefused, false),
+        ("Error:Syntax error\r\n".to_owned(), Code::DeviceRefused, false),
+        ("Error:Syntax error\r\nERROR: Verify failed.\r\n".to_owned(), Code::DeviceUnverified, true),
+    ];
+    for (answer, code, touched) in cases {
+        let error = verdict_of(&answer).expect_err("not written");
+        assert_eq!((error.code(), error.touched()), (code, touched), "{answer}");
+    }
+}
+
+#[test]
+fn what_a_device_repeats_is_not_shown() {
+    let error = verdict_of("Error:Invalid command: set_az_iothubHostName=h;SharedAccessKey=c2VjcmV0\r\n").expect_err("refused");
+    assert_eq!(error.to_string(), "the device at `port` refuses: `Error:Invalid command`");
+    let error = verdict_of("Error c2VjcmV0\r\n").expect_err("refused");
+    assert!(!format!("{error} {error:?}").contains("c2Vj"));
+}

@@ -1,0 +1,3 @@
+//! The languages that devices speak over a wire, without the wire: bytes in, steps out; no port, no clock, no thread.
+
+pub mod prompt;
