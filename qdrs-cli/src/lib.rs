@@ -18,5 +18,6 @@ pub mod printer;
 pub mod report;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod screen;
 pub mod secret_file;
 pub mod settings;
