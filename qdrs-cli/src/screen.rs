@@ -52,7 +52,11 @@ impl Screen {
     pub fn new(options: ScreenOptions) -> Self {
         let stderr = io::stderr();
         let colour = anstream::AutoStream::choice(&stderr) != anstream::ColorChoice::Never;
-        let talk = if stderr.is_terminal() && !options.quiet { Talk::Terminal(Terminal::new(colour)) } else { Talk::Plain(Box::new(stderr)) };
+        let talk = if stderr.is_terminal() && !options.quiet {
+            Talk::Terminal(Terminal::new(colour))
+        } else {
+            Talk::Plain(Box::new(stderr))
+        };
         Self(Arc::new(Mutex::new(Inner { talk, data: Box::new(io::stdout()), options, colour })))
     }
 

@@ -37,7 +37,13 @@ impl Fault {
 
     /// A fault with a sentence of its own.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code: code.as_str().to_owned(), message: message.into(), help: code.help().to_owned(), turn: code.row().turn, row: code }
+        Self {
+            code: code.as_str().to_owned(),
+            message: message.into(),
+            help: code.help().to_owned(),
+            turn: code.row().turn,
+            row: code,
+        }
     }
 
     /// The same fault with a better way to mend it.
@@ -156,7 +162,16 @@ pub struct Ending {
 impl Ending {
     /// An ending of which nothing but serial and verdict is known.
     pub fn of(serial: &str, verdict: Verdict) -> Self {
-        Self { slot: None, serial: serial.to_owned(), verdict, evidence: None, hardware_id: None, seconds: None, fault: None, station: None }
+        Self {
+            slot: None,
+            serial: serial.to_owned(),
+            verdict,
+            evidence: None,
+            hardware_id: None,
+            seconds: None,
+            fault: None,
+            station: None,
+        }
     }
 }
 

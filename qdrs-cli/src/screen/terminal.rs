@@ -41,7 +41,11 @@ impl Terminal {
                 let style = style("{prefix} {spinner} {msg}");
                 self.slots = (1..=slots.len())
                     .map(|slot| {
-                        let bar = self.all.add(ProgressBar::new_spinner()).with_style(style.clone()).with_prefix(format!("slot {slot:<2}"));
+                        let bar = self
+                            .all
+                            .add(ProgressBar::new_spinner())
+                            .with_style(style.clone())
+                            .with_prefix(format!("slot {slot:<2}"));
                         bar.enable_steady_tick(TICK);
                         bar
                     })
@@ -63,7 +67,9 @@ impl Terminal {
                 let fault = fault.as_ref().map_or(String::new(), |fault| format!(": {}", words::clean(&fault.message)));
                 bar.set_message(format!("{serial}{}{fault}", step.text()));
             }
-            Event::Wait { why, seconds } => self.batch.set_message(format!("waiting {}: {}", words::seconds(*seconds), words::clean(why))),
+            Event::Wait { why, seconds } => {
+                self.batch.set_message(format!("waiting {}: {}", words::seconds(*seconds), words::clean(why)))
+            }
             Event::Retry(ending) => {
                 if let Some(bar) = ending.slot.and_then(|slot| self.slots.get(slot.wrapping_sub(1))) {
                     bar.set_message(format!("{}  failed, is tried again - take the device out", words::clean(&ending.serial)));

@@ -63,7 +63,12 @@ fn shift() -> Vec<Event> {
             slots: vec!["/dev/ttyUSB0".into(), "/dev/ttyUSB1".into(), "tcp://10.0.0.7:7000".into(), "/dev/ttyUSB9".into()],
         },
         Event::Result(Ending::of("QD-0041706", Verdict::DoneBefore)),
-        Event::Slot { slot: 4, step: Step::Out, serial: None, fault: fault(Code::PortMissing, "there is no port `/dev/ttyUSB9`") },
+        Event::Slot {
+            slot: 4,
+            step: Step::Out,
+            serial: None,
+            fault: fault(Code::PortMissing, "there is no port `/dev/ttyUSB9`"),
+        },
         Event::Slot { slot: 2, step: Step::Register, serial: Some("QD-0041713".into()), fault: None },
         Event::Wait { why: "the hub is throttling".into(), seconds: 7.0 },
         Event::Slot { slot: 2, step: Step::Write, serial: Some("QD-0041713".into()), fault: None },
@@ -86,7 +91,9 @@ fn shift() -> Vec<Event> {
             interrupted: false,
             stopped: written.fault.clone(),
             failures: vec![fail, written],
-            next: Some("Run the same command again: it confirms what is WRITTEN without its device and does what is left.".into()),
+            next: Some(
+                "Run the same command again: it confirms what is WRITTEN without its device and does what is left.".into(),
+            ),
         }),
     ]
 }
@@ -135,7 +142,13 @@ fn json_is_an_object_a_line_and_ends_in_the_summary() {
 
 #[test]
 fn a_dry_run_is_data() {
-    let plan = |intent, state, fault| Event::Plan { serial: "QD-0041706".into(), intent, state, station: state.map(|_| "line 2".into()), fault };
+    let plan = |intent, state, fault| Event::Plan {
+        serial: "QD-0041706".into(),
+        intent,
+        state,
+        station: state.map(|_| "line 2".into()),
+        fault,
+    };
     let events = [
         plan(Intent::Make, None, None),
         plan(Intent::Elsewhere, Some(State::Confirmed), None),

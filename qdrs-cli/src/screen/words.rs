@@ -111,14 +111,16 @@ pub(super) fn lines(event: &Event, colour: bool, verbose: bool, quiet: bool) -> 
         }),
         Event::Retry(ending) => {
             let slot = ending.slot.map_or(String::new(), |slot| format!("slot {slot}  "));
-            let mut line = format!("AGAIN  {slot}{}  (tried again with the next device)", clean(&ending.serial));
+            let mut line = format!("AGAIN  {slot}{}  (is tried again)", clean(&ending.serial));
             if let Some(fault) = &ending.fault {
                 let _ = write!(line, "\n{}", fault_lines(fault, "    "));
             }
             Some(line)
         }
         Event::Result(ending) => {
-            if quiet && !matches!(ending.verdict, Verdict::Fail | Verdict::Written) || (!verbose && ending.verdict == Verdict::DoneBefore) {
+            if quiet && !matches!(ending.verdict, Verdict::Fail | Verdict::Written)
+                || (!verbose && ending.verdict == Verdict::DoneBefore)
+            {
                 return None;
             }
             let mut line = big_line(ending, colour);
