@@ -88,7 +88,10 @@ async fn message(from: &mut TcpStream) -> anyhow::Result<Option<Vec<u8>>> {
     loop {
         if let Some(head) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
             let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
-            let length = text.lines().find_map(|line| line.strip_prefix("content-length:")).map_or(Ok(0), |length| length.trim().parse())?;
+            let length = text
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length:"))
+                .map_or(Ok(0), |length| length.trim().parse())?;
             let whole = head + 4 + length;
             if bytes.len() >= whole {
                 return Ok(Some(bytes));

@@ -4,16 +4,15 @@
 //! used; here the serial's rules hold (DESIGN, "One serial's life"). The hub's part of it runs in [`work`], detached from
 //! the request: a caller who hangs up stops nothing.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use qdrs_core::{
     access::{KeyId, PublicOpeningKey, SealContext, seal},
-    api::{AccessInfo, Code, Confirmation, ConfirmRequest, Kind, Permission, RegisterRequest, Registration, SerialStatus, State, VERSION},
+    api::{
+        AccessInfo, Code, ConfirmRequest, Confirmation, Kind, Permission, RegisterRequest, Registration, SerialStatus, State,
+        VERSION,
+    },
     connection_string::{DeviceConnectionString, DeviceKey, Fingerprint},
     explain::Explain,
     hub::Hub,
@@ -130,7 +129,10 @@ impl Registrar {
             None => ledger.reserve(new, keys.primary.fingerprint(), limits).await,
             Some(take_over) => {
                 if !caller.permissions.contains(&Permission::TakeOver) {
-                    return Err(Refusal::new(Code::NotPermitted, format!("access code `{}` may not take over registrations", caller.name)));
+                    return Err(Refusal::new(
+                        Code::NotPermitted,
+                        format!("access code `{}` may not take over registrations", caller.name),
+                    ));
                 }
                 if take_over.reason.trim().is_empty() {
                     return Err(Refusal::new(Code::BadRequest, "a take-over needs a reason"));
@@ -163,7 +165,9 @@ impl Registrar {
         let reservation = record.reservation.clone();
         let id = reservation.id;
         let key = match &record.life {
-            Life::Reserved => self.settle(id, None, if self.shared.works.is_running(id) { TWIN_WAITS } else { ANSWER_WITHIN }).await?,
+            Life::Reserved => {
+                self.settle(id, None, if self.shared.works.is_running(id) { TWIN_WAITS } else { ANSWER_WITHIN }).await?
+            }
             Life::Issued { fingerprint } => self.fetch(&record, *fingerprint).await?,
             Life::Rejected { .. } => {
                 let keys = Keys::generate();
@@ -171,7 +175,9 @@ impl Registrar {
                 match self.shared.ledger.reserve_again(id, keys.primary.fingerprint(), limits).await {
                     Ok(_) => self.settle(id, Some(keys), ANSWER_WITHIN).await?,
                     // Its twin was faster.
-                    Err(NotReserved::Taken(_)) => return Err(Refusal::new(Code::InProgress, "the same request is being worked on")),
+                    Err(NotReserved::Taken(_)) => {
+                        return Err(Refusal::new(Code::InProgress, "the same request is being worked on"));
+                    }
                     Err(NotReserved::CodeQuota(most)) => return Err(code_quota(most)),
                     Err(NotReserved::PolicyTotal(most)) => return Err(policy_quota(most, "in all")),
                     Err(NotReserved::PolicyDay(most)) => return Err(policy_quota(most, "today")),
@@ -222,7 +228,12 @@ impl Registrar {
         if let Some(id) = &request.hardware_id {
             check_field("hardware_id", id)?;
         }
-        let unknown = || Refusal::new(Code::SerialUnknown, format!("no registration {} of `{serial}` by this access code", request.reservation));
+        let unknown = || {
+            Refusal::new(
+                Code::SerialUnknown,
+                format!("no registration {} of `{serial}` by this access code", request.reservation),
+            )
+        };
         let record = self.shared.ledger.find(request.reservation).await?.ok_or_else(unknown)?;
         let reservation = &record.reservation;
         let policy = self.policy(&reservation.policy)?;
@@ -251,7 +262,9 @@ impl Registrar {
             Ok(confirmed_at) => Ok(Confirmation { version: VERSION, serial: reservation.serial.clone(), confirmed_at }),
             Err(NotConfirmed::Elsewhere(Some(now))) => Err(not_confirmable(&now)),
             Err(NotConfirmed::Elsewhere(None)) => Err(unknown()),
-            Err(NotConfirmed::BoardTaken { hardware_id, serial: other }) => Err(board_taken(&hardware_id, &reservation.serial, &other)),
+            Err(NotConfirmed::BoardTaken { hardware_id, serial: other }) => {
+                Err(board_taken(&hardware_id, &reservation.serial, &other))
+            }
             Err(NotConfirmed::Ledger(error)) => Err(error.into()),
         }
     }
@@ -304,11 +317,17 @@ impl Registrar {
     }
 
     fn policy(&self, name: &str) -> Result<&Policy, Refusal> {
-        self.shared.policies.get(name).ok_or_else(|| misconfigured(format!("the service's configuration has no policy `{name}` (any more)")))
+        self.shared
+            .policies
+            .get(name)
+            .ok_or_else(|| misconfigured(format!("the service's configuration has no policy `{name}` (any more)")))
     }
 
     fn hub(&self, name: &str) -> Result<&Arc<dyn Hub>, Refusal> {
-        self.shared.hubs.get(name).ok_or_else(|| misconfigured(format!("the service's configuration has no hub `{name}` (any more)")))
+        self.shared
+            .hubs
+            .get(name)
+            .ok_or_else(|| misconfigured(format!("the service's configuration has no hub `{name}` (any more)")))
     }
 }
 
@@ -371,7 +390,9 @@ fn recipient(caller: &Access, request: &RegisterRequest) -> Result<PublicOpening
     match (caller.kind, request.recipient) {
         (Kind::Station, None) => Ok(caller.keys.opening),
         (Kind::Product, Some(key)) => Ok(key),
-        (Kind::Station, Some(_)) => Err(Refusal::new(Code::BadRequest, "a station's answer is sealed to its access code; leave `recipient` out")),
+        (Kind::Station, Some(_)) => {
+            Err(Refusal::new(Code::BadRequest, "a station's answer is sealed to its access code; leave `recipient` out"))
+        }
         (Kind::Product, None) => Err(Refusal::new(Code::BadRequest, "a product names the key to seal to in `recipient`")),
     }
 }
@@ -380,7 +401,10 @@ fn recipient(caller: &Access, request: &RegisterRequest) -> Result<PublicOpening
 fn same_request(record: &Record, serial: &str, request: &RegisterRequest) -> Result<(), Refusal> {
     let known = &record.reservation;
     if known.serial_sent != serial {
-        return Err(Refusal::new(Code::IdempotencyMismatch, format!("this Idempotency-Key was used for `{}`", known.serial_sent)));
+        return Err(Refusal::new(
+            Code::IdempotencyMismatch,
+            format!("this Idempotency-Key was used for `{}`", known.serial_sent),
+        ));
     }
     if known.recipient != request.recipient {
         return Err(Refusal::new(Code::IdempotencyMismatch, "this Idempotency-Key was used with another `recipient`"));
@@ -389,7 +413,12 @@ fn same_request(record: &Record, serial: &str, request: &RegisterRequest) -> Res
 }
 
 fn check_fields(request: &RegisterRequest) -> Result<(), Refusal> {
-    let fields = [("station", &request.station), ("slot", &request.slot), ("batch", &request.batch), ("hardware_id", &request.hardware_id)];
+    let fields = [
+        ("station", &request.station),
+        ("slot", &request.slot),
+        ("batch", &request.batch),
+        ("hardware_id", &request.hardware_id),
+    ];
     for (name, value) in fields {
         if let Some(value) = value {
             check_field(name, value)?;
@@ -400,7 +429,10 @@ fn check_fields(request: &RegisterRequest) -> Result<(), Refusal> {
 
 fn check_field(name: &str, value: &str) -> Result<(), Refusal> {
     if value.len() > FIELD_BYTES_MAX || value.chars().any(char::is_control) {
-        return Err(Refusal::new(Code::BadRequest, format!("`{name}` is longer than {FIELD_BYTES_MAX} bytes or holds control characters")));
+        return Err(Refusal::new(
+            Code::BadRequest,
+            format!("`{name}` is longer than {FIELD_BYTES_MAX} bytes or holds control characters"),
+        ));
     }
     Ok(())
 }
@@ -416,7 +448,10 @@ fn not_reserved(not: NotReserved, caller: &Access) -> Refusal {
         }
         NotReserved::DeviceIdTaken(record) => Refusal::new(
             Code::SerialTaken,
-            format!("the device id `{}` belongs to serial `{}` of policy `{}`", record.reservation.device_id, record.reservation.serial, record.reservation.policy),
+            format!(
+                "the device id `{}` belongs to serial `{}` of policy `{}`",
+                record.reservation.device_id, record.reservation.serial, record.reservation.policy
+            ),
         )
         .standing(&record, record.reservation.key_id == caller.key_id),
         NotReserved::CodeQuota(most) => code_quota(most),

@@ -58,7 +58,8 @@ impl Refusal {
     /// same word; what only tells it to wait stays.
     #[must_use]
     pub fn for_kind(self, kind: Kind) -> Self {
-        let tells_nothing = self.code().is_some_and(|code| code.row().retry || matches!(code, Code::BadRequest | Code::IdempotencyKeyMissing));
+        let tells_nothing =
+            self.code().is_some_and(|code| code.row().retry || matches!(code, Code::BadRequest | Code::IdempotencyKeyMissing));
         if kind == Kind::Station || tells_nothing {
             return self;
         }

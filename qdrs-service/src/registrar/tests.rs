@@ -98,7 +98,8 @@ impl Hub for FakeHub {
 
     fn read<'a>(&'a self, device_id: &'a str) -> Boxed<'a, Result<Option<Identity>, HubError>> {
         let found = self.call(|devices| {
-            let identity = |device: &Device| Identity::new(device_id, device.etag.to_string(), device.enabled, Some(device.primary.clone()));
+            let identity =
+                |device: &Device| Identity::new(device_id, device.etag.to_string(), device.enabled, Some(device.primary.clone()));
             Ok(devices.get(device_id).map(identity))
         });
         Box::pin(async move { found })
@@ -181,7 +182,13 @@ impl World {
         self.register_with(who, serial, job, RegisterRequest::default()).await
     }
 
-    async fn register_with(&self, who: &Caller, serial: &str, job: &str, ask: RegisterRequest) -> Result<(Registration, DeviceKey), Code> {
+    async fn register_with(
+        &self,
+        who: &Caller,
+        serial: &str,
+        job: &str,
+        ask: RegisterRequest,
+    ) -> Result<(Registration, DeviceKey), Code> {
         let (registration, _new) =
             self.registrar.register(&who.access, serial, job, ask).await.map_err(|refusal| refusal.code().unwrap())?;
         let context =
@@ -226,7 +233,8 @@ impl World {
 }
 
 fn registrar(folder: &std::path::Path, hub: &Arc<FakeHub>) -> Registrar {
-    let policy = Policy::parse("sevens", "[form]\nlength = { min = 1, max = 20 }\n[[rule]]\nkind = \"divisible\"\nby = 7\n").unwrap();
+    let policy =
+        Policy::parse("sevens", "[form]\nlength = { min = 1, max = 20 }\n[[rule]]\nkind = \"divisible\"\nby = 7\n").unwrap();
     let hub: Arc<dyn Hub> = Arc::clone(hub) as _;
     Registrar::new(
         Arc::new(SqliteLedger::open(&folder.join("ledger.sqlite")).unwrap()),
@@ -291,7 +299,8 @@ async fn a_killed_service_goes_on_where_it_stood() {
         let policy = world.registrar.policy("sevens").unwrap();
         let serial = policy.check("7").unwrap();
         let hash = job_hash(mine.access.key_id, "a");
-        let new = reservation(&mine.access, policy, "fake.azure-devices.net", "7", &serial, hash, &RegisterRequest::default()).unwrap();
+        let new =
+            reservation(&mine.access, policy, "fake.azure-devices.net", "7", &serial, hash, &RegisterRequest::default()).unwrap();
         world.registrar.shared.ledger.reserve(new, keys.primary.fingerprint(), PolicyLimits::default()).await.unwrap();
         world.hub.will(fates.clone());
         let tags = serde_json::Value::Null;

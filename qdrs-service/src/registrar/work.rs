@@ -74,7 +74,8 @@ impl Registrar {
             Ok(Ok(end)) => end.clone().unwrap_or_else(|| Err(Refusal::new(Code::Internal, "the work has no end"))),
             Ok(Err(_)) => Err(Refusal::new(Code::Internal, "the work broke off")),
             Err(_) if within < super::ANSWER_WITHIN => Err(Refusal::new(Code::InProgress, "the same request is being worked on")),
-            Err(_) => Err(Refusal::new(Code::HubSlow, "the hub has not answered yet; the reservation stands").retry_after(Duration::from_secs(2))),
+            Err(_) => Err(Refusal::new(Code::HubSlow, "the hub has not answered yet; the reservation stands")
+                .retry_after(Duration::from_secs(2))),
         }
     }
 }
@@ -120,11 +121,9 @@ impl<'a> Work<'a> {
             _ => return Err(super::not_confirmable(&record)),
         }
         let reservation = record.reservation;
-        let hub = self
-            .shared
-            .hubs
-            .get(&reservation.hub)
-            .ok_or_else(|| super::misconfigured(format!("the service's configuration has no hub `{}` (any more)", reservation.hub)))?;
+        let hub = self.shared.hubs.get(&reservation.hub).ok_or_else(|| {
+            super::misconfigured(format!("the service's configuration has no hub `{}` (any more)", reservation.hub))
+        })?;
         // Nothing was ever sent for a reservation that comes with its keys, unless it took another one over.
         let mut look_first = keys.is_none() || reservation.replaces.is_some();
         let mut keys = keys;
@@ -171,7 +170,8 @@ impl<'a> Work<'a> {
 
     async fn create(&self, hub: &dyn Hub, reservation: &Reservation, keys: &Keys) -> Result<(), HubError> {
         let tags = serde_json::json!({ "qdrs": { "reservation": reservation.id, "batch": reservation.batch } });
-        hub.create(NewIdentity { device_id: &reservation.device_id, primary: &keys.primary, secondary: &keys.secondary, tags }).await
+        hub.create(NewIdentity { device_id: &reservation.device_id, primary: &keys.primary, secondary: &keys.secondary, tags })
+            .await
     }
 
     /// The keys in memory, else new ones whose fingerprint is in the ledger before they are used.
@@ -237,10 +237,9 @@ impl<'a> Work<'a> {
     async fn read_issued(&self, reservation: &Reservation, issued: Fingerprint) -> Settled {
         let hub = self.shared.hubs.get(&reservation.hub).ok_or_else(|| super::misconfigured("its hub is gone".into()))?;
         let identity = hub.read(&reservation.device_id).await?;
-        identity
-            .and_then(|identity| identity.primary)
-            .filter(|key| key.fingerprint() == issued)
-            .ok_or_else(|| Refusal::new(Code::IdentityChanged, format!("{}: the hub holds another key, or none", reservation.serial)))
+        identity.and_then(|identity| identity.primary).filter(|key| key.fingerprint() == issued).ok_or_else(|| {
+            Refusal::new(Code::IdentityChanged, format!("{}: the hub holds another key, or none", reservation.serial))
+        })
     }
 
     async fn record(&self) -> Result<Record, Refusal> {

@@ -26,11 +26,16 @@ pub(super) fn create(connection: &Connection, new: &Access) -> Result<(), Ledger
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM access_code WHERE name = ?1)")?
         .query_row([&new.name], |row| row.get(0))?;
     if taken {
-        return Err(LedgerError::AccessCode(format!("an access code named `{}` is there already; choose another name", new.name)));
+        return Err(LedgerError::AccessCode(format!(
+            "an access code named `{}` is there already; choose another name",
+            new.name
+        )));
     }
     let permissions = new.permissions.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(" ");
     connection
-        .prepare_cached(&format!("INSERT INTO access_code ({COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)"))?
+        .prepare_cached(&format!(
+            "INSERT INTO access_code ({COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)"
+        ))?
         .execute(rusqlite::params![
             new.key_id.to_string(),
             new.name,
@@ -94,7 +99,10 @@ fn access(row: &Row<'_>) -> rusqlite::Result<Access> {
         key_id: read::word(row, 0)?,
         name: row.get(1)?,
         kind: read::word(row, 2)?,
-        keys: PublicKeys { signing: PublicSigningKey::from_bytes(row.get(3)?), opening: PublicOpeningKey::from_bytes(row.get(4)?) },
+        keys: PublicKeys {
+            signing: PublicSigningKey::from_bytes(row.get(3)?),
+            opening: PublicOpeningKey::from_bytes(row.get(4)?),
+        },
         policy: row.get(5)?,
         hub: row.get(6)?,
         quota: row.get(7)?,

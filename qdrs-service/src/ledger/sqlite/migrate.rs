@@ -18,7 +18,11 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Le
     let known = MIGRATIONS.len();
     let done = usize::try_from(found).unwrap_or(usize::MAX);
     if done > known {
-        return Err(LedgerError::Newer { path: path.display().to_string(), found, known: u32::try_from(known).unwrap_or(u32::MAX) });
+        return Err(LedgerError::Newer {
+            path: path.display().to_string(),
+            found,
+            known: u32::try_from(known).unwrap_or(u32::MAX),
+        });
     }
     for sql in &MIGRATIONS[done..] {
         transaction.execute_batch(sql)?;

@@ -40,7 +40,7 @@ const WAITING_MAX: usize = 1024;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A deed: does its statements and keeps its answer; told afterwards whether the commit held.
-type Deed = Box<dyn FnOnce(&Connection) -> Option<Answer> + Send>;
+type Deed = Box<dyn FnOnce(&Connection) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
 
 /// The ledger in one SQLite file.
@@ -76,21 +76,22 @@ impl SqliteLedger {
         E: From<LedgerError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let deed: Deed = Box::new(move |connection| match in_savepoint(connection, deed) {
-            Ok(done) => Some(Box::new(move |committed: Result<(), LedgerError>| {
-                let _ = answer.send(committed.map(|()| done).map_err(E::from));
-            })),
-            Err(error) => {
-                let _ = answer.send(Err(error));
-                None
-            }
+        // A refusal waits for the commit as well: it may rest on what a neighbour in the same transaction has done.
+        let deed: Deed = Box::new(move |connection| {
+            let done = in_savepoint(connection, deed);
+            Box::new(move |committed: Result<(), LedgerError>| {
+                let _ = answer.send(committed.map_err(E::from).and(done));
+            })
         });
         self.deeds.send(deed).await.map_err(|_| LedgerError::Closed)?;
         answered.await.map_err(|_| LedgerError::Closed)?
     }
 
     /// Runs `look` on a connection that can only read.
-    async fn read<T: Send + 'static>(&self, look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static) -> Result<T, LedgerError> {
+    async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, LedgerError> {
         let (readers, path) = (Arc::clone(&self.readers), self.path.clone());
         tokio::task::spawn_blocking(move || {
             let kept = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -136,7 +137,7 @@ fn work(mut connection: Connection, mut waiting: mpsc::Receiver<Deed>) {
         let committed = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .and_then(|transaction| {
-                answers.extend(group.drain(..).filter_map(|deed| deed(&transaction)));
+                answers.extend(group.drain(..).map(|deed| deed(&transaction)));
                 transaction.commit()
             })
             .map_err(LedgerError::from);
@@ -149,7 +150,10 @@ fn work(mut connection: Connection, mut waiting: mpsc::Receiver<Deed>) {
 }
 
 /// Runs `deed` so that an error undoes it and nothing else.
-fn in_savepoint<T, E: From<LedgerError>>(connection: &Connection, deed: impl FnOnce(&Connection) -> Result<T, E>) -> Result<T, E> {
+fn in_savepoint<T, E: From<LedgerError>>(
+    connection: &Connection,
+    deed: impl FnOnce(&Connection) -> Result<T, E>,
+) -> Result<T, E> {
     let run = |sql| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(LedgerError::from);
     run("SAVEPOINT deed")?;
     let done = deed(connection);

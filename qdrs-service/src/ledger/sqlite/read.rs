@@ -39,7 +39,8 @@ pub(super) fn confirmed_board(connection: &Connection, product: &str, hardware_i
 }
 
 pub(super) fn audit(connection: &Connection, from: u64, count: usize) -> rusqlite::Result<Vec<Entry>> {
-    let mut statement = connection.prepare_cached("SELECT seq, at, entry, hash FROM audit WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
+    let mut statement =
+        connection.prepare_cached("SELECT seq, at, entry, hash FROM audit WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
     let entries = statement.query_map((from, count), |row| {
         Ok(Entry { seq: row.get(0)?, at: time(row, 1)?, text: row.get(2)?, hash: row.get(3)? })
     })?;

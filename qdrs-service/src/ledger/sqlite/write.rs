@@ -26,7 +26,12 @@ impl From<rusqlite::Error> for NotConfirmed {
     }
 }
 
-pub(super) fn reserve(connection: &Connection, new: Reservation, key: Fingerprint, limits: PolicyLimits) -> Result<Record, NotReserved> {
+pub(super) fn reserve(
+    connection: &Connection,
+    new: Reservation,
+    key: Fingerprint,
+    limits: PolicyLimits,
+) -> Result<Record, NotReserved> {
     // The job first: a repeat that raced its own first request must find itself, not a refusal.
     if let Some(record) = read::by_job(connection, new.key_id, &new.job)? {
         return Err(NotReserved::Taken(Box::new(record)));
@@ -50,7 +55,9 @@ pub(super) fn take_over(
     let Some(record) = read::by_id(connection, old)? else {
         return Err(LedgerError::Damaged { what: format!("reservation {old} is gone") }.into());
     };
-    if record.reservation.key_id != new.key_id || !matches!(record.life, Life::Reserved | Life::Issued { .. } | Life::Rejected { .. }) {
+    if record.reservation.key_id != new.key_id
+        || !matches!(record.life, Life::Reserved | Life::Issued { .. } | Life::Rejected { .. })
+    {
         return Err(NotReserved::Taken(Box::new(record)));
     }
     // A rejected one gave its quota back; the others hand theirs on.
@@ -118,7 +125,12 @@ fn insert(
     Ok(Record { since: new.reserved_at, reservation: new, life: Life::Reserved, sent: vec![key] })
 }
 
-pub(super) fn reserve_again(connection: &Connection, id: Uuid, key: Fingerprint, limits: PolicyLimits) -> Result<Record, NotReserved> {
+pub(super) fn reserve_again(
+    connection: &Connection,
+    id: Uuid,
+    key: Fingerprint,
+    limits: PolicyLimits,
+) -> Result<Record, NotReserved> {
     let Some(record) = read::by_id(connection, id)? else {
         return Err(LedgerError::Damaged { what: format!("reservation {id} is gone") }.into());
     };
@@ -129,7 +141,9 @@ pub(super) fn reserve_again(connection: &Connection, id: Uuid, key: Fingerprint,
     let day = day_of(now);
     charge_quota(connection, &record.reservation.key_id.to_string(), &record.reservation.policy, &day, limits)?;
     connection
-        .prepare_cached("UPDATE reservation SET state = 'reserved', since = ?2, day = ?3, reason = NULL WHERE id = ?1 AND state = 'rejected'")?
+        .prepare_cached(
+            "UPDATE reservation SET state = 'reserved', since = ?2, day = ?3, reason = NULL WHERE id = ?1 AND state = 'rejected'",
+        )?
         .execute(params![id.to_string(), now.as_millisecond(), day])?;
     keep_key(connection, id, key)?;
     entry(connection, &record.reservation, "reserved", now, Some("again, after the hub had refused it".into()))?;
@@ -160,7 +174,9 @@ pub(super) fn settle(
     }
     let now = Timestamp::now();
     connection
-        .prepare_cached("UPDATE reservation SET state = ?2, since = ?3, fingerprint = ?4, reason = ?5 WHERE id = ?1 AND state = 'reserved'")?
+        .prepare_cached(
+            "UPDATE reservation SET state = ?2, since = ?3, fingerprint = ?4, reason = ?5 WHERE id = ?1 AND state = 'reserved'",
+        )?
         .execute(params![id.to_string(), next.as_str(), now.as_millisecond(), key.as_ref().map(Fingerprint::as_bytes), reason])?;
     connection
         .prepare_cached("UPDATE sent_key SET answered_at = ?2 WHERE reservation = ?1 AND answered_at IS NULL")?
@@ -187,7 +203,9 @@ pub(super) fn confirm(
     }
     let hardware_id = hardware_id.or_else(|| record.reservation.hardware_id.clone());
     let reservation = &record.reservation;
-    if let Some((hardware_id, serial)) = board_elsewhere(connection, &reservation.product, hardware_id.as_deref(), &reservation.serial)? {
+    if let Some((hardware_id, serial)) =
+        board_elsewhere(connection, &reservation.product, hardware_id.as_deref(), &reservation.serial)?
+    {
         return Err(NotConfirmed::BoardTaken { hardware_id, serial });
     }
     let now = Timestamp::now();
@@ -220,9 +238,8 @@ fn charge_quota(connection: &Connection, key_id: &str, policy: &str, day: &str, 
         .prepare_cached("UPDATE access_code SET made = made + 1 WHERE key_id = ?1 AND (quota IS NULL OR made < quota)")?
         .execute([key_id])?;
     if charged == 0 {
-        let quota: Option<Option<u64>> = connection
-            .query_row("SELECT quota FROM access_code WHERE key_id = ?1", [key_id], |row| row.get(0))
-            .optional()?;
+        let quota: Option<Option<u64>> =
+            connection.query_row("SELECT quota FROM access_code WHERE key_id = ?1", [key_id], |row| row.get(0)).optional()?;
         return Err(NotReserved::CodeQuota(quota.flatten().unwrap_or(0)));
     }
     let mut count = connection.prepare_cached(
@@ -262,7 +279,13 @@ fn day_of(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }
 
-fn entry(connection: &Connection, of: &Reservation, action: &str, at: Timestamp, detail: Option<String>) -> Result<(), LedgerError> {
+fn entry(
+    connection: &Connection,
+    of: &Reservation,
+    action: &str,
+    at: Timestamp,
+    detail: Option<String>,
+) -> Result<(), LedgerError> {
     let deed = Deed {
         v: 1,
         action: action.to_owned(),
