@@ -56,13 +56,25 @@ async fn run(cli: Cli, printer: Printer) -> Result<Outcome, Failure> {
         Command::Man(args) => return command::man::run(args),
         _ => {}
     }
-    let settings = Settings::resolve(&flags, &env::of_process, &Folders::of_user())?;
-    settings.require_named_config()?;
+    let mut settings = Settings::resolve(&flags, &env::of_process, &Folders::of_user())?;
+    if !matches!(command, Command::Setup(_)) {
+        settings.require_named_config()?;
+    }
     match command {
+        Command::Setup(args) => until_interrupted(command::setup::run(args, &mut settings, printer)).await,
+        Command::Status(args) => until_interrupted(command::status::run(&args, &settings, printer)).await,
         Command::Report(args) => command::report::run(&args, &settings, printer),
         Command::Config(args) => command::config::run(&args, &settings, printer),
         Command::Completions(args) => command::completions::run(&args),
         Command::Man(args) => command::man::run(&args),
+    }
+}
+
+/// For commands that have nothing to finish when a person presses Ctrl-C.
+async fn until_interrupted(command: impl Future<Output = Result<Outcome, Failure>>) -> Result<Outcome, Failure> {
+    tokio::select! {
+        ended = command => ended,
+        Ok(()) = tokio::signal::ctrl_c() => Ok(Outcome::Interrupted),
     }
 }
 

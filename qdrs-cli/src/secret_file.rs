@@ -57,11 +57,26 @@ pub fn sync_folder_of(path: &Path) -> io::Result<()> {
 ///
 /// The operating system's; the file is then as it was.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().prefix(".qdrs-").tempfile_in(folder_of(path))?; // tempfile makes it with mode 0600.
+    temporary(path, bytes)?.persist(path).map_err(|error| error.error)?;
+    sync_folder_of(path)
+}
+
+/// The same, but never replaces a file.
+///
+/// # Errors
+///
+/// The operating system's; [`io::ErrorKind::AlreadyExists`] when there is a file of that name.
+pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    temporary(path, bytes)?.persist_noclobber(path).map_err(|error| error.error)?;
+    sync_folder_of(path)
+}
+
+/// A synced file beside `path`, gone again unless it gets its name. The crate makes it with mode 0600.
+fn temporary(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::Builder::new().prefix(".qdrs-").tempfile_in(folder_of(path))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    sync_folder_of(path)
+    Ok(file)
 }
 
 /// Reads a file that holds a secret.
@@ -137,6 +152,7 @@ mod tests {
         let path = folder.path().join("secret");
         write(&path, b"one").expect("writes");
         write(&path, b"two").expect("replaces");
+        assert_eq!(write_new(&path, b"three").expect_err("never replaces").kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(read(&path).expect("reads").as_slice(), b"two");
         assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 1, "no temporary file is left");
     }

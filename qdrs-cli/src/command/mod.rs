@@ -1,14 +1,36 @@
 //! The commands: one file for each, with its `Args` and its `run`.
 
-use clap::{Parser, Subcommand};
+use std::time::Duration;
 
-use crate::{env, outcome::Outcome, settings::Flags};
+use clap::{Parser, Subcommand};
+use qdrs_core::{
+    api::Code,
+    client::{Client, ClientOptions, Event},
+};
+
+use crate::{
+    env,
+    failure::Failure,
+    keystore,
+    outcome::Outcome,
+    printer::Printer,
+    settings::{Flags, Settings},
+};
 
 pub mod completions;
 pub mod config;
 pub mod man;
 pub mod ports;
 pub mod report;
+pub mod setup;
+pub mod status;
+
+/// How long a station goes on asking a service that does not answer.
+pub const PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// How long a person is kept waiting for one answer.
+pub const PATIENCE_SHORT: Duration = Duration::from_secs(20);
+/// The longest file with CA certificates, in bytes.
+const CA_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Registers devices and writes their connection strings to them.
 #[derive(Debug, Parser)]
@@ -25,6 +47,10 @@ pub struct Cli {
 /// What `qdrs` can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Connect this station with a service: ask for the access code, check and keep it
+    Setup(setup::Args),
+    /// Say what the service and this station know of a serial number
+    Status(status::Args),
     /// Tell what this station has done, as a table, CSV or JSON
     Report(report::Args),
     /// Show each setting and where it comes from
@@ -50,6 +76,60 @@ fn after_long_help() -> String {
     text.push('\n');
     text.push_str(&env::help());
     text
+}
+
+/// The service's client, with this station's access code.
+///
+/// # Errors
+///
+/// When no service is set, there is no access code, or the CA's file can't be used.
+pub fn connect(settings: &Settings) -> Result<Client, Failure> {
+    connect_for(settings, PATIENCE)
+}
+
+/// The same, for a person who waits for one answer.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub fn connect_for(settings: &Settings, patience: Duration) -> Result<Client, Failure> {
+    let (code, _) = keystore::load(settings)?;
+    connect_with(settings, code, patience)
+}
+
+/// Says on stderr what the client waits for.
+pub fn tell_waits(client: &Client, printer: Printer) {
+    client.on_event(move |event| match event {
+        Event::Waiting { why, seconds } => printer.talk(format!("{why}; asking again in {seconds} s")),
+        Event::ClockCorrected { seconds } => {
+            printer.warn(format!("this computer's clock is {seconds} s off; QDRS corrects it for itself, but set it right"));
+        }
+    });
+}
+
+fn connect_with(settings: &Settings, code: qdrs_core::access::AccessCode, patience: Duration) -> Result<Client, Failure> {
+    let ca_file_pem = match (&settings.ca_pem, &settings.ca_file.value) {
+        (Some(pem), _) => Some(pem.clone()),
+        (None, Some(path)) => Some(read_ca(path).map_err(|failure| failure.at(&settings.ca_file.origin))?),
+        (None, None) => None,
+    };
+    Ok(Client::new(ClientOptions {
+        service: settings.service()?.clone(),
+        code,
+        ca_file_pem,
+        patience,
+        user_agent: concat!("qdrs/", env!("CARGO_PKG_VERSION")).to_owned(),
+    })?)
+}
+
+fn read_ca(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    let mut pem = Vec::new();
+    let read = std::fs::File::open(path)
+        .and_then(|file| std::io::Read::read_to_end(&mut std::io::Read::take(file, CA_BYTES_MAX), &mut pem));
+    read.map_err(|error| {
+        Failure::new(Code::SettingInvalid, format!("the CA's file `{}` can't be read: {error}", path.display()))
+    })?;
+    Ok(pem)
 }
 
 #[cfg(test)]
