@@ -4,9 +4,12 @@
 //! for tests and for trying things out, and knows neither. [`http`] only translates; [`config`] is where file, variables
 //! and flags meet; [`command`] has the owner's commands.
 
+pub mod command;
 pub mod config;
 pub mod emulator;
 pub mod env;
+pub mod http;
 pub mod ledger;
 pub mod limits;
 pub mod registrar;
+pub mod serve;

@@ -88,7 +88,8 @@ impl Entry {
     }
 
     fn settings(&self) -> Result<device::Settings, Refusal> {
-        let given: device::Given = serde_json::from_value(Value::Object(self.members.clone())).map_err(|error| Refusal::body(&error))?;
+        let given: device::Given =
+            serde_json::from_value(Value::Object(self.members.clone())).map_err(|error| Refusal::body(&error))?;
         given.settle()
     }
 
@@ -155,7 +156,10 @@ impl Bulk {
         let mut seen = std::collections::HashSet::new();
         // Modules are named by two ids; none are supported, so the second counts only here.
         if let Some(twice) = entries.iter().find(|entry| !seen.insert((&entry.id, entry.text("moduleId")))) {
-            return Err(Refusal::new(errors::DEVICE_DEFINED_MULTIPLE_TIMES, format!("Device '{}' is defined multiple times", twice.id)));
+            return Err(Refusal::new(
+                errors::DEVICE_DEFINED_MULTIPLE_TIMES,
+                format!("Device '{}' is defined multiple times", twice.id),
+            ));
         }
         drop(seen);
         Ok(Self { entries })
@@ -316,7 +320,8 @@ mod tests {
             {"id": "f", "importMode": "create"},
         ]);
         let (_, answer) = apply(&registry, &body);
-        let failed: Vec<_> = answer["errors"].as_array().expect("lists").iter().map(|e| (&e["deviceId"], &e["errorCode"])).collect();
+        let failed: Vec<_> =
+            answer["errors"].as_array().expect("lists").iter().map(|e| (&e["deviceId"], &e["errorCode"])).collect();
         assert_eq!(json!(failed), json!([["a", 400_004], ["b", 400_004], ["c/d", 400_004], ["e", 400_004]]));
         assert_eq!(registry.len(), 1);
     }
@@ -327,7 +332,10 @@ mod tests {
         let bulk = Bulk::parse(br#"[{"id":"d","importMode":"create","tags":{"a":1}}]"#).expect("is in order");
         let answer = bulk.apply(&registry, &Options { strict_ids: false, without_twin: true });
         let body: Value = serde_json::from_slice(&futures_free_bytes(answer.into_body())).expect("is JSON");
-        assert_eq!((&body["isSuccessful"], &body["warnings"][0]["warningCode"]), (&json!(true), &json!("DeviceRegisteredWithoutTwin")));
+        assert_eq!(
+            (&body["isSuccessful"], &body["warnings"][0]["warningCode"]),
+            (&json!(true), &json!("DeviceRegisteredWithoutTwin"))
+        );
         assert!(registry.identity("d").expect("is there").tags.is_empty());
     }
 }

@@ -197,7 +197,8 @@ impl Given {
 
 impl GivenAuthentication {
     fn settle(self) -> Result<Authentication, Refusal> {
-        let thumbprints = self.x509_thumbprint.map(|given| (given.primary_thumbprint, given.secondary_thumbprint)).unwrap_or_default();
+        let thumbprints =
+            self.x509_thumbprint.map(|given| (given.primary_thumbprint, given.secondary_thumbprint)).unwrap_or_default();
         let has_thumbprint = thumbprints.0.is_some() || thumbprints.1.is_some();
         match self.kind.as_deref() {
             None if has_thumbprint => self_signed(thumbprints),
@@ -214,7 +215,9 @@ fn sas(keys: Option<GivenKeys>) -> Result<Authentication, Refusal> {
     let (primary, secondary) = keys.map_or((None, None), |keys| (present(keys.primary_key), present(keys.secondary_key)));
     match (primary, secondary) {
         (None, None) => Ok(Authentication::generate()),
-        (Some(primary), Some(secondary)) => Ok(Authentication::Sas { primary: Key::parse(&primary)?, secondary: Key::parse(&secondary)? }),
+        (Some(primary), Some(secondary)) => {
+            Ok(Authentication::Sas { primary: Key::parse(&primary)?, secondary: Key::parse(&secondary)? })
+        }
         _ => Err(Refusal::argument("Either no keys or both keys can be set")),
     }
 }
@@ -329,9 +332,12 @@ fn status_word(enabled: bool) -> &'static str {
 /// May an identity have this id? By default the union of what old and new documents list, so that old ids load;
 /// `strict` is the newest list alone.
 pub(super) fn check_device_id(id: &str, strict: bool) -> Result<(), Refusal> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-.%_*?!(),:=@$'".contains(&byte) || (!strict && b"+#".contains(&byte));
+    let allowed =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-.%_*?!(),:=@$'".contains(&byte) || (!strict && b"+#".contains(&byte));
     if id.is_empty() || id.len() > DEVICE_ID_LENGTH_MAX || !id.bytes().all(allowed) {
-        return Err(Refusal::argument("The device id is not valid: 1 to 128 of letters, digits and - . % _ * ? ! ( ) , : = @ $ '"));
+        return Err(Refusal::argument(
+            "The device id is not valid: 1 to 128 of letters, digits and - . % _ * ? ! ( ) , : = @ $ '",
+        ));
     }
     Ok(())
 }
@@ -355,7 +361,9 @@ mod tests {
         assert_eq!(keys(json!(KEY), json!(null)).expect_err("one key").text, "Either no keys or both keys can be set");
         assert_eq!(keys(json!(""), json!(KEY)).expect_err("one key").text, "Either no keys or both keys can be set");
         for made in [settle(json!({})), keys(json!(""), json!("")), keys(json!(null), json!(null))] {
-            let Authentication::Sas { primary, secondary } = made.expect("settles").authentication else { panic!("sas by default") };
+            let Authentication::Sas { primary, secondary } = made.expect("settles").authentication else {
+                panic!("sas by default")
+            };
             assert_eq!(primary.decoded().map(|key| key.as_bytes().len()), Some(32));
             assert_ne!(primary, secondary);
         }
@@ -375,7 +383,9 @@ mod tests {
         assert!(settle(json!({"authentication": {"type": "none"}})).is_err());
         assert!(settle(json!({"status": "Enabled"})).is_err());
         assert!(settle(json!({"statusReason": "x".repeat(129)})).is_err());
-        assert!(settle(json!({"authentication": {"type": "selfSigned", "x509Thumbprint": {"primaryThumbprint": "AB:CD"}}})).is_err());
+        assert!(
+            settle(json!({"authentication": {"type": "selfSigned", "x509Thumbprint": {"primaryThumbprint": "AB:CD"}}})).is_err()
+        );
         let thumbprint = json!({"x509Thumbprint": {"primaryThumbprint": "Ab".repeat(20)}});
         assert_eq!(settle(json!({"authentication": thumbprint})).expect("settles").authentication.kind(), "selfSigned");
     }

@@ -88,7 +88,8 @@ impl Refusal {
     }
 
     pub(super) fn full(devices_max: usize) -> Self {
-        let text = format!("Total number of devices on IotHub exceeded the allocated quota. Max allowed device count : '{devices_max}'");
+        let text =
+            format!("Total number of devices on IotHub exceeded the allocated quota. Max allowed device count : '{devices_max}'");
         Self::new(QUOTA_EXCEEDED, text)
     }
 
@@ -100,9 +101,10 @@ impl Refusal {
     /// A body that can't be read: not JSON at all, or JSON of another shape.
     pub(super) fn body(error: &serde_json::Error) -> Self {
         match error.classify() {
-            serde_json::error::Category::Data => {
-                Self::new(DESERIALIZATION_ERROR, format!("Error converting value at line {}, column {}", error.line(), error.column()))
-            }
+            serde_json::error::Category::Data => Self::new(
+                DESERIALIZATION_ERROR,
+                format!("Error converting value at line {}, column {}", error.line(), error.column()),
+            ),
             _ => Self::new(FORMAT_ERROR, "The body is not well-formed JSON"),
         }
     }

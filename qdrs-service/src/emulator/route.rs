@@ -228,7 +228,10 @@ impl Hub {
             Action::ServiceStatistics => ok(&json!({"connectedDeviceCount": 0})),
             Action::Query { after, count } => query_page(registry, after.as_deref(), count),
             Action::Send { bytes, .. } if bytes > MESSAGE_BYTES_MAX => {
-                return Err(Refusal::new(errors::MESSAGE_TOO_LARGE, format!("Message size {bytes} exceeds {MESSAGE_BYTES_MAX} bytes")));
+                return Err(Refusal::new(
+                    errors::MESSAGE_TOO_LARGE,
+                    format!("Message size {bytes} exceeds {MESSAGE_BYTES_MAX} bytes"),
+                ));
             }
             Action::Send { id, .. } => {
                 registry.message(&id);
@@ -391,7 +394,9 @@ mod tests {
         for version in ["2016-02-03", "2018-06-30", "2020-05-31-preview", "2021-04-12"] {
             assert!(check_version(Some(version)).is_ok(), "{version}");
         }
-        for version in [None, Some(""), Some("2016-02-02"), Some("2021-4-12"), Some("2021-13-01"), Some("latest"), Some("2021-04-12x")] {
+        for version in
+            [None, Some(""), Some("2016-02-02"), Some("2021-4-12"), Some("2021-13-01"), Some("latest"), Some("2021-04-12x")]
+        {
             assert_eq!(check_version(version).expect_err("is refused").kind.number, 400_001, "{version:?}");
         }
     }

@@ -96,4 +96,3 @@ async fn respond(hub: &Arc<Hub>, peer: SocketAddr, request: Request<Incoming>) -
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     Ok(answer)
 }
-

@@ -68,7 +68,10 @@ impl Store {
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 let record = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-                devices.push(serde_json::from_str(record).map_err(|source| EmulatorError::StoreRecord { path: path.to_owned(), source })?);
+                devices.push(
+                    serde_json::from_str(record)
+                        .map_err(|source| EmulatorError::StoreRecord { path: path.to_owned(), source })?,
+                );
             }
         }
         let (sender, receiver) = mpsc::channel();

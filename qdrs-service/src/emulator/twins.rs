@@ -140,7 +140,9 @@ impl Twin {
     }
 
     fn check(&self) -> Result<(), Refusal> {
-        for (what, members, bytes_max) in [("tags", &self.tags, TAGS_BYTES_MAX), ("desired properties", &self.desired, DESIRED_BYTES_MAX)] {
+        for (what, members, bytes_max) in
+            [("tags", &self.tags, TAGS_BYTES_MAX), ("desired properties", &self.desired, DESIRED_BYTES_MAX)]
+        {
             check_members(what, members, 1)?;
             let bytes = serde_json::to_string(members).map_or(0, |text| text.len());
             if bytes > bytes_max {

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use qdrs_core::{
     Boxed,
     access::{KeyId, PublicKeys, PublicOpeningKey},
-    api::{Evidence, Kind, Permission, State},
+    api::{Code, Evidence, Kind, Permission, State},
     connection_string::Fingerprint,
+    explain::Explain,
 };
 use uuid::Uuid;
 
@@ -234,6 +235,25 @@ pub enum LedgerError {
     /// The ledger was closed while something waited for it.
     #[error("ledger: it is closed")]
     Closed,
+}
+
+impl Explain for LedgerError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Database(_) | Self::Closed => Code::LedgerUnavailable,
+            Self::Damaged { .. } => Code::Internal,
+            Self::Newer { .. } | Self::AccessCode(_) => Code::SettingInvalid,
+        }
+    }
+
+    fn help(&self) -> String {
+        match self {
+            Self::Database(_) => "check the path of the ledger, who may write there, and the free space".into(),
+            Self::Newer { .. } => "install the QDRS that wrote it, or a newer one".into(),
+            Self::AccessCode(_) => "`qdrs-service access list` shows those that there are".into(),
+            Self::Damaged { .. } | Self::Closed => self.code().help().to_owned(),
+        }
+    }
 }
 
 impl From<LedgerError> for NotReserved {

@@ -1,0 +1,82 @@
+//! `qdrs-service config check`: what the config comes to, and everything that is wrong with it, before a line depends on it.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use qdrs_core::explain::Explain as _;
+
+use crate::{
+    config::{Config, ConfigError, Flags, check_mode},
+    env,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Read it, show each value and its origin, and say what is wrong; exits with 1 when something is
+    Check {
+        #[command(flatten)]
+        flags: Flags,
+    },
+}
+
+pub(super) fn run(args: Args) -> Result<ExitCode> {
+    let Command::Check { flags } = args.command;
+    let config = Config::load(&flags, &env::process)?;
+    let mut out = io::stdout().lock();
+    for (name, value, origin) in &config.origins {
+        writeln!(out, "{name:<26} {value}  ({origin})")?;
+    }
+    if !config.origins.iter().any(|(name, ..)| *name == "ledger") {
+        writeln!(out, "{:<26} {}  (default)", "ledger", config.ledger.display())?;
+    }
+    for (name, hub) in &config.hubs {
+        let default = if config.default_hub.as_deref() == Some(name) { ", the default" } else { "" };
+        writeln!(out, "{:<26} connection string {}{default}", format!("hub `{name}`"), hub.connection)?;
+    }
+    for policy in config.policies.values() {
+        let quota = policy.total_max().map_or_else(|| "any number".to_owned(), |total| format!("{total} in all"));
+        writeln!(out, "{:<26} {quota}, evidence {} at least", format!("policy `{}`", policy.name), policy.least_evidence())?;
+    }
+    let wrong = faults(&config);
+    for error in &wrong {
+        writeln!(io::stderr(), "error: {error} ({})\n help: {}", error.code(), error.help())?;
+    }
+    if wrong.is_empty() {
+        writeln!(io::stderr(), "the config is sound")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// What `serve` would stumble over, all at once.
+fn faults(config: &Config) -> Vec<ConfigError> {
+    let mut wrong = Vec::new();
+    if config.hubs.is_empty() {
+        wrong.push(ConfigError::Unknown { what: "hub", name: "main".into(), known: Vec::new() });
+    }
+    for (name, hub) in &config.hubs {
+        wrong.extend(hub.owner(name).err());
+        wrong.extend(hub.ca_pem().err());
+    }
+    if config.policies.is_empty() {
+        wrong.push(ConfigError::Unknown { what: "policy", name: "default".into(), known: Vec::new() });
+    }
+    match &config.tls {
+        Some(tls) => {
+            wrong.extend(check_mode(&tls.key).err());
+            wrong.extend(fs_err::metadata(&tls.cert).map_err(ConfigError::Read).err());
+        }
+        None if config.listen.ip().is_loopback() => {}
+        None => wrong.push(ConfigError::PlainHttp(config.listen)),
+    }
+    wrong
+}

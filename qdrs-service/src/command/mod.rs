@@ -1,0 +1,109 @@
+//! The owner's commands, one file each. Data goes to stdout, talk to stderr.
+//!
+//! Exit codes: 0 done; 1 done, and the answer is no (a check found something); 2 bad input or settings; 4 something can't
+//! be reached; 5 a fault in QDRS.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use qdrs_core::{api::Scope, explain::Explain, policy::PolicyError};
+use tracing_subscriber::EnvFilter;
+
+use crate::{config::ConfigError, env, ledger::LedgerError, serve::ServeError};
+
+mod access;
+mod config;
+mod emulator;
+mod init;
+pub mod policy;
+mod serve;
+
+/// The Quick Device Registration Service: holds the hub owner connection string and registers devices
+#[derive(Debug, clap::Parser)]
+#[command(name = "qdrs-service", version, about, after_help = variables(), arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Serve stations and products until it is interrupted
+    Serve(serve::Args),
+    /// Write a commented config file
+    Init(init::Args),
+    /// Look at the config without serving
+    Config(config::Args),
+    /// Make, show, suspend and revoke access codes
+    Access(access::Args),
+    Policy(policy::Args),
+    /// Serve a local IoT Hub to try things on: no cloud account, no real devices
+    Emulator(emulator::Args),
+}
+
+fn variables() -> String {
+    let mut text = String::from("Environment variables; a flag wins over them, they win over the config file:\n");
+    for (name, says) in env::ALL {
+        text.push_str(&format!("  {name:<26} {says}\n"));
+    }
+    text
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// Whatever stopped it; [`explain`] says it.
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Serve(args) => runtime()?.block_on(serve::run(args)),
+        Command::Init(args) => init::run(args),
+        Command::Config(args) => config::run(args),
+        Command::Access(args) => runtime()?.block_on(access::run(args)),
+        Command::Policy(args) => policy::run(args),
+        Command::Emulator(args) => runtime()?.block_on(emulator::run(args)),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// Logs go to stderr: JSON unless a person looks. `QDRS_LOG` says what.
+pub fn log_to_stderr() {
+    let filter = env::process(env::LOG).and_then(|text| EnvFilter::try_new(text.to_string_lossy()).ok());
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter.unwrap_or_else(|| EnvFilter::new("info"))).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() { builder.init() } else { builder.json().flatten_event(true).init() }
+}
+
+/// Says what stopped a command, where and how to mend it, and which exit code that is.
+pub fn explain(error: &anyhow::Error) -> ExitCode {
+    let known: Option<&dyn Explain> = error.chain().find_map(|cause| {
+        (cause.downcast_ref::<ServeError>().map(|error| error as &dyn Explain))
+            .or_else(|| cause.downcast_ref::<ConfigError>().map(|error| error as _))
+            .or_else(|| cause.downcast_ref::<LedgerError>().map(|error| error as _))
+            .or_else(|| cause.downcast_ref::<PolicyError>().map(|error| error as _))
+    });
+    let mut stderr = std::io::stderr().lock();
+    // Nothing can be done when stderr is gone; the exit code still tells.
+    let _ = match known {
+        Some(known) => writeln!(stderr, "error: {error:#} ({})\n help: {}", known.code(), known.help()),
+        None => writeln!(stderr, "error: {error:#}"),
+    };
+    ExitCode::from(known.map_or(Scope::Input, |known| known.code().scope()) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,204 @@
+//! Who is calling: from a raw request to an access code that may do this, in the order of DESIGN 4.8.
+//!
+//! Size and address rate were checked before ([`super::router`]). Here: key id and times; then the signature over what
+//! was really sent; then state and rate of the code. Nothing is charged to a code before its signature holds.
+
+use std::time::Duration;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest as _, Request},
+    http::{HeaderMap, Method, StatusCode},
+};
+use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
+use qdrs_core::{
+    access::sign::{Claim, SignatureError, idempotency_key_value},
+    api::Code,
+    serial::SERIAL_BYTES_MAX,
+};
+
+use super::{App, answer};
+use crate::{
+    ledger::{Access, AccessState},
+    registrar::Refusal,
+};
+
+/// A body that takes longer to arrive is given up.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest Idempotency-Key, in bytes; a UUID has 36.
+const JOB_BYTES_MAX: usize = 128;
+/// Where serials stand in a path.
+const DEVICES: &str = "/v1/devices/";
+
+/// What the caller wants: a suspended or expired code may still confirm what it made, and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Have a credential.
+    Register,
+    /// Say that a device holds one.
+    Confirm,
+    /// Hear where a serial stands, or who one is.
+    Ask,
+}
+
+/// A caller whose signature holds and whose code may do this now.
+#[derive(Debug)]
+pub struct Caller {
+    /// The access code.
+    pub access: Access,
+    /// The Idempotency-Key without its quotes; empty unless it is a PUT.
+    pub job: String,
+    /// The body that was signed.
+    pub body: Bytes,
+}
+
+impl Caller {
+    /// Reads the signed body as JSON; an empty body is an empty object, since a station may leave everything out.
+    ///
+    /// # Errors
+    /// `bad-request`, with the parser's words.
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Refusal> {
+        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        serde_json::from_slice(body).map_err(|error| self.refuse(answer::bad(Code::BadRequest, format!("the body: {error}"))))
+    }
+
+    /// What this caller may hear of a refusal: a product's code can be found in the product, so it hears one word.
+    pub fn refuse(&self, refusal: Refusal) -> Refusal {
+        refusal.for_kind(self.access.kind)
+    }
+}
+
+/// Reads the request and finds out who signed it.
+///
+/// # Errors
+/// The refusal of the first check that fails.
+pub async fn authenticate(app: &App, wish: Wish, request: Request) -> Result<Caller, Refusal> {
+    let (parts, body) = request.into_parts();
+    let job = if parts.method == Method::PUT { job_of(&parts.headers)? } else { String::new() };
+    // The address exactly as it was sent is what was signed: no route or decoder has touched `parts.uri`.
+    let claim = Claim::parse(parts.method.as_str(), parts.uri.path(), parts.uri.query(), &parts.headers)
+        .map_err(|error| signature(&error))?;
+    let now = Timestamp::now();
+    claim.check_times(now.as_second()).map_err(|error| signature(&error))?;
+    // Only now the body: most of what is refused never gets so far.
+    let body = read_body(Request::from_parts(parts, body)).await?;
+    let Some(access) = app.registrar.access(claim.key_id()).await? else {
+        return Err(answer::bad(Code::AccessCodeUnknown, format!("no access code has the key id {}", claim.key_id())));
+    };
+    claim.verify(&access.keys.signing, &body).map_err(|error| signature(&error))?;
+    let caller = Caller { access, job, body };
+    check_state(&caller.access, wish, now).map_err(|refusal| caller.refuse(refusal))?;
+    app.gate
+        .code(caller.access.key_id, caller.access.rate_per_minute)
+        .map_err(|wait| caller.refuse(answer::wait(Code::CodeRateLimited, wait)))?;
+    Ok(caller)
+}
+
+/// May a code in this state have its wish?
+fn check_state(access: &Access, wish: Wish, now: Timestamp) -> Result<(), Refusal> {
+    let name = &access.name;
+    let confirms = wish == Wish::Confirm;
+    match access.state {
+        AccessState::Revoked => return Err(answer::bad(Code::AccessCodeRevoked, format!("the owner revoked `{name}`"))),
+        AccessState::Suspended if !confirms => {
+            return Err(answer::bad(Code::AccessCodeSuspended, format!("the owner suspended `{name}`")));
+        }
+        AccessState::Suspended | AccessState::Active => {}
+    }
+    match (access.not_before, access.expires) {
+        (Some(from), _) if now < from => Err(answer::bad(Code::AccessCodeNotYetValid, format!("`{name}` is valid from {from}"))),
+        (_, Some(until)) if now >= until && !confirms => {
+            Err(answer::bad(Code::AccessCodeExpired, format!("`{name}` expired at {until}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn signature(error: &SignatureError) -> Refusal {
+    let mut refusal = answer::refuse(error);
+    if matches!(error, SignatureError::ClockSkew { .. }) {
+        refusal.problem.server_time = Some(Timestamp::now());
+    }
+    refusal
+}
+
+/// The one Idempotency-Key of a PUT, without its quotes.
+fn job_of(headers: &HeaderMap) -> Result<String, Refusal> {
+    let mut all = headers.get_all("idempotency-key").iter();
+    let Some(value) = all.next() else {
+        return Err(answer::bad(Code::IdempotencyKeyMissing, "the header Idempotency-Key is missing"));
+    };
+    let malformed = |why: &str| answer::bad(Code::BadRequest, format!("the header Idempotency-Key {why}"));
+    if all.next().is_some() {
+        return Err(malformed("stands there twice"));
+    }
+    let text = value.to_str().map_err(|_| malformed("holds something other than ASCII"))?;
+    let key = idempotency_key_value(text).map_err(|error| malformed(&format!("is malformed: {error}")))?;
+    match key.len() {
+        0 => Err(malformed("is empty")),
+        1..=JOB_BYTES_MAX => Ok(key),
+        _ => Err(malformed(&format!("is longer than {JOB_BYTES_MAX} bytes"))),
+    }
+}
+
+async fn read_body(request: Request) -> Result<Bytes, Refusal> {
+    // `Bytes` stops at the router's `DefaultBodyLimit`.
+    match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(super::too_large()),
+        Ok(Err(rejection)) => Err(answer::bad(Code::BadRequest, format!("the body could not be read: {rejection}"))),
+        Err(_) => Err(answer::bad(Code::BadRequest, format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs()))),
+    }
+}
+
+/// The serial in a path as it was sent, its one segment decoded once.
+///
+/// # Errors
+/// `bad-request` when the segment is no percent-encoded UTF-8; `serial-invalid` when it is longer than any serial.
+pub fn serial_of(path: &str) -> Result<String, Refusal> {
+    let segment = path.strip_prefix(DEVICES).unwrap_or(path).split('/').next().unwrap_or_default();
+    let bytes = segment.as_bytes();
+    let hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
+    if (0..bytes.len()).any(|at| bytes[at] == b'%' && !(hex(at + 1) && hex(at + 2))) {
+        return Err(answer::bad(Code::BadRequest, "the serial in the address holds a `%` without two hexadecimal digits"));
+    }
+    let serial = percent_decode_str(segment)
+        .decode_utf8()
+        .map_err(|_| answer::bad(Code::BadRequest, "the serial in the address is no percent-encoded UTF-8"))?;
+    if serial.len() > SERIAL_BYTES_MAX {
+        return Err(answer::bad(
+            Code::SerialInvalid,
+            format!("it has {} bytes, and no serial has more than {SERIAL_BYTES_MAX}", serial.len()),
+        ));
+    }
+    Ok(serial.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_segment_is_decoded_once() {
+        for (path, serial) in [
+            ("/v1/devices/QD-1", "QD-1"),
+            ("/v1/devices/QD-1/confirmation", "QD-1"),
+            ("/v1/devices/QD%2F1", "QD/1"),
+            ("/v1/devices/QD%252F1", "QD%2F1"),
+            ("/v1/devices/a+b%20c", "a+b c"),
+            ("/v1/devices/%C3%A9", "é"),
+        ] {
+            assert_eq!(serial_of(path).expect("reads"), serial, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_encoding_is_refused() {
+        for path in ["/v1/devices/%", "/v1/devices/%2", "/v1/devices/%zz", "/v1/devices/%ff"] {
+            assert_eq!(serial_of(path).expect_err("refused").problem.code, "bad-request", "{path}");
+        }
+        let long = format!("/v1/devices/{}", "1".repeat(SERIAL_BYTES_MAX + 1));
+        assert_eq!(serial_of(&long).expect_err("refused").problem.code, "serial-invalid");
+    }
+}

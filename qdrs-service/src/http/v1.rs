@@ -1,0 +1,96 @@
+//! `/v1`: what stations and products ask. Translation only; the registrar decides.
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use qdrs_core::api::{AccessInfo, ConfirmRequest, Confirmation, Problem, RegisterRequest, Registration, SerialStatus};
+
+use super::{
+    App,
+    caller::{Caller, Wish, authenticate, serial_of},
+};
+use crate::registrar::Refusal;
+
+/// Register a serial, or repeat the answer of the same job
+///
+/// 201 when the registration is new, 200 when the same Idempotency-Key asked before: the same credential, sealed anew.
+#[utoipa::path(
+    put, path = "/v1/devices/{serial}", tag = "devices", operation_id = "register", security(("signature" = [])),
+    params(
+        ("serial" = String, Path, description = "The serial number as it was scanned, percent-encoded UTF-8"),
+        ("Idempotency-Key" = String, Header, description = "A UUIDv7 made for this serial's job; the same with every retry"),
+    ),
+    request_body = RegisterRequest,
+    responses(
+        (status = 201, description = "Registered", body = Registration),
+        (status = 200, description = "The answer of the same job again", body = Registration),
+        (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn register(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    let (caller, serial) = caller_and_serial(&app, Wish::Register, request).await?;
+    let body: RegisterRequest = caller.json()?;
+    let registered = app.registrar.register(&caller.access, &serial, &caller.job, body).await;
+    let (registration, new) = registered.map_err(|refusal| caller.refuse(refusal))?;
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(registration)).into_response())
+}
+
+/// Confirm that the device holds its credential
+///
+/// Idempotent. A suspended or expired access code may still confirm.
+#[utoipa::path(
+    put, path = "/v1/devices/{serial}/confirmation", tag = "devices", operation_id = "confirm", security(("signature" = [])),
+    params(
+        ("serial" = String, Path, description = "The serial number as it was scanned, percent-encoded UTF-8"),
+        ("Idempotency-Key" = String, Header, description = "The key of the serial's job"),
+    ),
+    request_body = ConfirmRequest,
+    responses(
+        (status = 200, description = "Confirmed", body = Confirmation),
+        (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn confirm(State(app): State<App>, request: Request) -> Result<Json<Confirmation>, Refusal> {
+    let (caller, serial) = caller_and_serial(&app, Wish::Confirm, request).await?;
+    let body: ConfirmRequest = caller.json()?;
+    app.registrar.confirm(&caller.access, &serial, body).await.map(Json).map_err(|refusal| caller.refuse(refusal))
+}
+
+/// Where a serial stands
+#[utoipa::path(
+    get, path = "/v1/devices/{serial}", tag = "devices", operation_id = "status", security(("signature" = [])),
+    params(("serial" = String, Path, description = "The serial number as it was scanned, percent-encoded UTF-8")),
+    responses(
+        (status = 200, description = "Where it stands", body = SerialStatus),
+        (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn status(State(app): State<App>, request: Request) -> Result<Json<SerialStatus>, Refusal> {
+    let (caller, serial) = caller_and_serial(&app, Wish::Ask, request).await?;
+    app.registrar.status(&caller.access, &serial).await.map(Json).map_err(|refusal| caller.refuse(refusal))
+}
+
+/// Who am I, and what is left
+#[utoipa::path(
+    get, path = "/v1/access", tag = "access", operation_id = "access", security(("signature" = [])),
+    responses(
+        (status = 200, description = "The access code that signed", body = AccessInfo),
+        (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn access(State(app): State<App>, request: Request) -> Result<Json<AccessInfo>, Refusal> {
+    let caller = authenticate(&app, Wish::Ask, request).await?;
+    app.registrar.access_info(&caller.access).map(Json).map_err(|refusal| caller.refuse(refusal))
+}
+
+/// Who is calling, then what about: nobody without a code hears what the service thinks of a serial.
+async fn caller_and_serial(app: &App, wish: Wish, request: Request) -> Result<(Caller, String), Refusal> {
+    let serial = serial_of(request.uri().path());
+    let caller = authenticate(app, wish, request).await?;
+    let serial = serial.map_err(|refusal| caller.refuse(refusal))?;
+    Ok((caller, serial))
+}
