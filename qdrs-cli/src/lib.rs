@@ -21,3 +21,4 @@ pub mod sandbox;
 pub mod screen;
 pub mod secret_file;
 pub mod settings;
+pub mod station;

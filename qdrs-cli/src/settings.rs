@@ -23,7 +23,7 @@ pub const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// The longest name of a station, in characters.
 pub const STATION_CHARS_MAX: usize = 64;
 /// The kind of device unless another is named.
-pub const DEVICE_DEFAULT: &str = "texxmo";
+pub const DEVICE_DEFAULT: &str = "mxchip";
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -21,6 +21,7 @@ pub mod completions;
 pub mod config;
 pub mod man;
 pub mod ports;
+pub mod provision;
 pub mod report;
 pub mod setup;
 pub mod status;
@@ -49,6 +50,8 @@ pub struct Cli {
 pub enum Command {
     /// Connect this station with a service: ask for the access code, check and keep it
     Setup(setup::Args),
+    /// Make a device ready for each serial number: register it, write, check, confirm
+    Provision(provision::Args),
     /// Say what the service and this station know of a serial number
     Status(status::Args),
     /// Tell what this station has done, as a table, CSV or JSON

@@ -1,0 +1,256 @@
+//! `qdrs provision`: takes serials from a batch or the command line and makes a device ready for each, many at once.
+//!
+//! Run again after anything (a failure, Ctrl-C, a power cut), it does what is left.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use qdrs_core::{
+    api::{AccessInfo, Code, Permission, State},
+    client::{Client, ClientError},
+    explain::Explain,
+};
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    batch::Batch,
+    device::{self, Kind},
+    failure::Failure,
+    journal::{Journal, Phase},
+    outcome::Outcome,
+    printer::Printer,
+    report::{Format, Report},
+    screen::{Event, Fault, Intent, Screen, ScreenOptions},
+    settings::Settings,
+    station::{self, Plan, SlotPlan},
+};
+
+/// Serials that a dry run asks about at the same time.
+const STATUS_AT_ONCE_MAX: usize = 8;
+
+/// Which serial for which device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pair {
+    /// The next serial of the batch goes to the next device
+    Next,
+}
+
+/// Makes a device ready for each serial number: registers it, writes its connection string, checks, confirms.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Serial number to make
+    #[arg(value_name = "SERIAL", required_unless_present = "batch", conflicts_with = "batch")]
+    serial: Option<String>,
+    /// CSV file, one serial number a row
+    #[arg(long, value_name = "FILE")]
+    batch: Option<PathBuf>,
+    /// Which serial goes to which device
+    #[arg(long, value_enum, value_name = "HOW", default_value = "next")]
+    pair: Pair,
+    /// Kind of device
+    #[arg(long, value_name = "KIND")]
+    device: Option<String>,
+    /// Port of a slot: a serial port, tcp://host:port, or a folder for `file`; once for each slot
+    #[arg(long = "port", value_name = "PORT")]
+    ports: Vec<String>,
+    /// Write a report of these serial numbers when done; its ending says how: .csv, .json, else a table
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Take over unconfirmed registrations made with this access code, and say why; their old credentials die
+    #[arg(long, value_name = "REASON")]
+    take_over: Option<String>,
+    /// Say what would be done, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// When input or settings are wrong, or the service refuses this station before the first device.
+pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Result<Outcome, Failure> {
+    // One serial after another is the only pairing of this version.
+    let Pair::Next = args.pair;
+    settings.device.override_with("--device", args.device.clone());
+    settings.ports.override_with("--port", Some(args.ports.clone()).filter(|ports| !ports.is_empty()));
+    let (batch, serials) = match (&args.serial, &args.batch) {
+        (Some(serial), _) => (None, vec![serial.trim().to_owned()]),
+        (None, Some(path)) => {
+            let batch = Batch::open(path)?;
+            (Some(batch.name), batch.rows.into_iter().map(|row| row.serial).collect())
+        }
+        // clap asks for one of the two.
+        (None, None) => return Err(Failure::new(Code::BatchInvalid, "no serial number is given")),
+    };
+    let screen = Screen::new(ScreenOptions { json: settings.json, quiet: settings.quiet, verbose: settings.verbose > 0 });
+    let client = super::connect(settings)?;
+    show_waits(&client, &screen);
+    if args.dry_run {
+        return dry_run(settings, &client, &screen, serials).await;
+    }
+
+    let slots = slots(settings)?;
+    let journal = Arc::new(settings.open_journal()?);
+    let access = client.access().await?;
+    check(&access, &slots)?;
+    let reported = if args.report.is_some() { serials.clone() } else { Vec::new() };
+    let plan = Plan {
+        station: settings.station.value.clone(),
+        batch: batch.clone(),
+        serials,
+        slots,
+        may_take_over: access.permissions.contains(&Permission::TakeOver),
+        take_over: args.take_over,
+    };
+    let interrupt = watch_interrupt();
+    let (_, outcome) = station::run(plan, Arc::new(client), Arc::clone(&journal), screen, interrupt).await;
+    if let Some(path) = &args.report {
+        report(&journal, &reported, path)?;
+        printer.talk(format!("report written to {}", path.display()));
+    }
+    Ok(outcome)
+}
+
+/// Writes what the journal knows of these serials.
+fn report(journal: &Journal, serials: &[String], path: &Path) -> Result<(), Failure> {
+    let states: Vec<_> = serials.iter().filter_map(|serial| journal.state(serial)).collect();
+    let text = Report::of(&states).write(Format::of(path).unwrap_or(Format::Table), &jiff::tz::TimeZone::system());
+    std::fs::write(path, text)
+        .map_err(|error| Failure::new(Code::FileUnwritable, format!("the report `{}` can't be written: {error}", path.display())))
+}
+
+/// The slots, from the ports that are named; nothing is opened yet.
+fn slots(settings: &Settings) -> Result<Vec<SlotPlan>, Failure> {
+    let kind: Kind = settings.device.parse().map_err(|error: qdrs_core::api::UnknownWord| {
+        Failure::new(Code::SettingInvalid, error.to_string()).at(&settings.device.origin)
+    })?;
+    if settings.ports.is_empty() {
+        let help = format!("name one with `--port` for each slot: {}; `qdrs ports` shows what is plugged in", kind.port_about());
+        return Err(Failure::with_help(Code::SettingInvalid, "no port is named", help));
+    }
+    if let Some((at, port)) = settings.ports.iter().enumerate().find(|(at, port)| settings.ports[..*at].contains(port)) {
+        return Err(Failure::new(
+            Code::SettingInvalid,
+            format!("port `{port}` is named twice, the second time for slot {}", at + 1),
+        )
+        .at(&settings.ports.origin));
+    }
+    let slot = |port: &String| {
+        let name = port.clone();
+        let open = Box::new(move |cancel| device::open(kind, &name, cancel));
+        SlotPlan { port: port.clone(), open, evidence: kind.evidence(), anonymous: kind == Kind::File }
+    };
+    Ok(settings.ports.iter().map(slot).collect())
+}
+
+/// Refuses, before anything is registered, what could never end in PASS.
+fn check(access: &AccessInfo, slots: &[SlotPlan]) -> Result<(), Failure> {
+    match slots.iter().map(|slot| slot.evidence).min() {
+        Some(evidence) if evidence < access.least_evidence => Err(Failure::new(
+            Code::EvidenceTooWeak,
+            format!(
+                "this kind of device shows `{evidence}`, the policy `{}` asks for `{}`",
+                access.policy, access.least_evidence
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Shows what the client waits for.
+fn show_waits(client: &Client, screen: &Screen) {
+    let screen = screen.clone();
+    client.on_event(move |event| match event {
+        qdrs_core::client::Event::Waiting { why, seconds } => screen.show(&Event::Wait { why, seconds: seconds as f64 }),
+        qdrs_core::client::Event::ClockCorrected { seconds } => {
+            screen.notice(format!("this computer's clock is {seconds} s off; QDRS corrects it for itself, but set it right"));
+        }
+    });
+}
+
+/// Becomes true at the first Ctrl-C. The second ends the process hard; the journal is whole at every instant.
+fn watch_interrupt() -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // No signals on this system: nobody can press Ctrl-C, and nobody must wait for it.
+            return std::future::pending().await;
+        }
+        let _ = sender.send(true);
+        let _ = tokio::signal::ctrl_c().await;
+        std::process::exit(Outcome::Interrupted.code().into());
+    });
+    receiver
+}
+
+/// `--dry-run`: what would be done with each serial. Nothing is written, neither here nor at the service.
+async fn dry_run(settings: &Settings, client: &Client, screen: &Screen, serials: Vec<String>) -> Result<Outcome, Failure> {
+    let access = client.access().await?;
+    let left =
+        access.quota.map_or(String::new(), |quota| format!(", {} of {quota} left", quota.saturating_sub(access.registered)));
+    screen.notice(format!("access code {}, policy {}{left}", access.name, access.policy));
+    // There may be no journal yet, and a dry run makes none.
+    let records = match settings.journal_path() {
+        Ok(path) if path.exists() => Journal::read(path)?,
+        _ => crate::journal::Records::default(),
+    };
+    let mut outcome = Outcome::AllPassed;
+    let mut asked = JoinSet::new();
+    let mut answers = std::collections::BTreeMap::new();
+    let (mut next, total) = (0, serials.len());
+    let mut serials = serials.into_iter().enumerate();
+    while next < total {
+        while asked.len() < STATUS_AT_ONCE_MAX {
+            let Some((at, serial)) = serials.next() else { break };
+            let client = client.clone();
+            asked.spawn(async move {
+                let status = client.status(&serial).await;
+                (at, serial, status)
+            });
+        }
+        match asked.join_next().await {
+            Some(Ok((at, serial, status))) => answers.insert(at, (serial, status)),
+            Some(Err(_)) | None => return Err(Failure::new(Code::Internal, "asking for a serial's status broke off")),
+        };
+        // In the batch's order, whichever answer comes first.
+        while let Some((serial, status)) = answers.remove(&next) {
+            let known = records.state(&serial).map(crate::journal::JobState::phase);
+            let event = intend(serial, known, status)?;
+            if matches!(&event, Event::Plan { intent: Intent::Fail, .. }) {
+                outcome = Outcome::SomeFailed;
+            }
+            screen.show(&event);
+            next += 1;
+        }
+    }
+    Ok(outcome)
+}
+
+/// What would be done with a serial, from what the journal and the service know of it.
+fn intend(
+    serial: String,
+    known: Option<Phase>,
+    status: Result<qdrs_core::api::SerialStatus, ClientError>,
+) -> Result<Event, Failure> {
+    let plan = |intent, fault| Event::Plan { serial: serial.clone(), intent, state: None, station: None, fault };
+    match status {
+        Ok(status) => {
+            let intent = match (status.state, known) {
+                (_, Some(Phase::Passed)) => Intent::Skip,
+                (State::Issued, Some(Phase::Written)) => Intent::Confirm,
+                (State::Confirmed, _) if status.yours => Intent::Skip,
+                (State::Reserved | State::Issued, _) if status.yours => Intent::Finish,
+                (State::Confirmed | State::Reserved | State::Issued, _) => Intent::Elsewhere,
+                (State::Released | State::Rejected, _) => Intent::Make,
+                (State::Conflict | State::Releasing | State::Scrapped, _) => Intent::Fail,
+            };
+            Ok(Event::Plan { serial, intent, state: Some(status.state), station: status.station, fault: None })
+        }
+        Err(error) if error.code() == Code::SerialUnknown => Ok(plan(Intent::Make, None)),
+        Err(error) if error.code().scope().stops_the_run() => Err(error.into()),
+        Err(error) => Ok(plan(Intent::Fail, Some(Fault::of(&error)))),
+    }
+}

@@ -1,0 +1,462 @@
+//! The pipeline: serials in, passed devices out.
+//!
+//! Each slot is an OS thread ([`slot`]) with a task on the async side ([`visit`]), joined by bounded channels. Slots work
+//! in parallel, and the network beside the devices: while a device is written, the next serial is registered, at most
+//! one ahead for each slot. Only kinds whose devices don't say which board they are get one ahead; for the others the
+//! board belongs into the registration ("one board, one serial"). What was registered ahead stands in the journal and
+//! goes to the next device, also of the next run.
+//!
+//! The service and the journal are [`job`]'s; which serial comes next is [`queue`]'s. Nothing here knows a port, a key
+//! or a URL.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use qdrs_core::api::{Code, Evidence, State};
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    journal::{JobState, Journal},
+    outcome::Outcome,
+    screen::{Ending, Event, Fault, Screen, Step, Summary, Verdict},
+};
+
+mod job;
+mod link;
+mod queue;
+mod service;
+mod slot;
+mod visit;
+
+use job::{CONFIRM_WHEN_STOPPED_MAX, Job, Ready, Trouble};
+use link::Link;
+use queue::{Queue, Take, Work};
+pub use service::Service;
+pub use slot::Open;
+
+/// Serials of earlier runs that are asked about or confirmed at the same time, before the first device.
+const BEFORE_AT_ONCE_MAX: usize = 8;
+
+/// One place for a device.
+pub struct SlotPlan {
+    /// The port's name, for people.
+    pub port: String,
+    /// Opens port and device.
+    pub open: Open,
+    /// The best that this kind of device can show.
+    pub evidence: Evidence,
+    /// Do devices of this kind never say which board they are? Then serials may be registered before one is there.
+    pub anonymous: bool,
+}
+
+/// What is to be made, where, and as whom.
+pub struct Plan {
+    /// The PC's name.
+    pub station: String,
+    /// The lot's name.
+    pub batch: Option<String>,
+    /// The serials, in their order, each once.
+    pub serials: Vec<String>,
+    /// The places.
+    pub slots: Vec<SlotPlan>,
+    /// May this access code take over registrations?
+    pub may_take_over: bool,
+    /// The operator's reason to take over a registration that is not plainly this station's own.
+    pub take_over: Option<String>,
+}
+
+/// Why a run ends.
+#[derive(Debug, Clone)]
+enum End {
+    AllSettled,
+    Interrupted,
+    Fault(Fault),
+}
+
+/// What the slots' tasks share.
+struct Shop {
+    job: Job,
+    screen: Screen,
+    queue: Mutex<Queue<Ready>>,
+    /// Told whenever the queue has changed.
+    changed: watch::Sender<()>,
+    end: watch::Sender<Option<End>>,
+    tally: Mutex<Tally>,
+    /// Boards that are done, and as which serial.
+    made: Mutex<HashMap<String, String>>,
+    interrupt: watch::Receiver<bool>,
+}
+
+/// What is counted.
+#[derive(Default)]
+struct Tally {
+    endings: HashMap<&'static str, usize>,
+    failures: Vec<Ending>,
+}
+
+/// Works through the serials until all are settled, the service refuses the station, or `interrupt` becomes true.
+///
+/// Shows everything on the screen, the summary too, and returns it with the run's outcome.
+pub async fn run(
+    plan: Plan,
+    service: Arc<dyn Service>,
+    journal: Arc<Journal>,
+    screen: Screen,
+    interrupt: watch::Receiver<bool>,
+) -> (Summary, Outcome) {
+    let began = Instant::now();
+    let serials = plan.serials.len();
+    let states: HashMap<String, JobState> = journal.all().into_iter().map(|state| (state.serial.clone(), state)).collect();
+    let made = states.values().filter(|state| state.confirmed_at.is_some());
+    let made = made.filter_map(|state| Some((state.written.as_ref()?.hardware_id.clone()?, state.serial.clone()))).collect();
+    let Before { done, written, elsewhere, works } = sort(&journal, plan.serials);
+    screen.show(&Event::Start {
+        station: plan.station.clone(),
+        batch: plan.batch.clone(),
+        serials,
+        done_before: done.len(),
+        written_before: written.len(),
+        slots: plan.slots.iter().map(|slot| slot.port.clone()).collect(),
+    });
+    let shop = Arc::new(Shop {
+        job: Job {
+            service,
+            journal,
+            station: plan.station,
+            batch: plan.batch,
+            may_take_over: plan.may_take_over,
+            take_over: plan.take_over,
+        },
+        screen,
+        queue: Mutex::new(Queue::new(works, plan.slots.len())),
+        changed: watch::Sender::new(()),
+        end: watch::Sender::new(None),
+        tally: Mutex::default(),
+        made: Mutex::new(made),
+        interrupt,
+    });
+    for serial in &done {
+        shop.tell(Ending::of(serial, Verdict::DoneBefore));
+    }
+    let watching = tokio::spawn(Arc::clone(&shop).watch_interrupt());
+    shop.settle_what_needs_no_device(written, elsewhere).await;
+    shop.end_if_all_settled();
+    shop.work(plan.slots).await;
+    watching.abort();
+    shop.conclude(serials, began)
+}
+
+/// Where the serials of a batch stand when a run begins.
+struct Before {
+    done: Vec<String>,
+    /// On a device, and only to be confirmed.
+    written: Vec<String>,
+    /// Another station had them; it may have given them up meanwhile.
+    elsewhere: Vec<String>,
+    works: Vec<Work>,
+}
+
+fn sort(journal: &Journal, serials: Vec<String>) -> Before {
+    let mut before = Before { done: Vec::new(), written: Vec::new(), elsewhere: Vec::new(), works: Vec::new() };
+    // A credential that is there already is used before another one is asked for.
+    let mut registered = Vec::new();
+    for serial in serials {
+        let Some(state) = journal.state(&serial) else {
+            before.works.push(Work::new(serial));
+            continue;
+        };
+        if state.confirmed_at.is_some() {
+            before.done.push(serial);
+        } else if state.written.is_some() && state.failed.is_none() {
+            before.written.push(serial);
+        } else if state.elsewhere.is_some() {
+            before.elsewhere.push(serial);
+        } else {
+            let board = state.writing.as_ref().and_then(|attempt| attempt.hardware_id.clone());
+            let begun = job::may_be_on_another_board(&state, None);
+            let work = Work { begun, board, ..Work::new(serial) };
+            if state.registration.is_some() && !begun { registered.push(work) } else { before.works.push(work) }
+        }
+    }
+    registered.append(&mut before.works);
+    before.works = registered;
+    before
+}
+
+impl Shop {
+    /// Confirms what earlier runs have written, and asks what became of the serials that others had.
+    async fn settle_what_needs_no_device(self: &Arc<Self>, written: Vec<String>, elsewhere: Vec<String>) {
+        let mut tasks = JoinSet::new();
+        let all = written.into_iter().map(|serial| (serial, true)).chain(elsewhere.into_iter().map(|serial| (serial, false)));
+        for (serial, is_written) in all {
+            // Held until it is settled, so that the run does not end before.
+            self.with_queue(Queue::hold);
+            while tasks.len() >= BEFORE_AT_ONCE_MAX {
+                tasks.join_next().await;
+            }
+            let shop = Arc::clone(self);
+            tasks.spawn(async move {
+                if is_written { shop.confirm_without_device(serial).await } else { shop.look_elsewhere(serial).await }
+            });
+        }
+        tasks.join_all().await;
+    }
+
+    async fn confirm_without_device(&self, serial: String) {
+        let state = self.job.journal.state(&serial);
+        let written = state.and_then(|state| state.written);
+        let ending = Ending {
+            evidence: written.as_ref().map(|written| written.evidence),
+            hardware_id: written.and_then(|written| written.hardware_id),
+            ..Ending::of(&serial, Verdict::Pass)
+        };
+        let confirmed = if self.is_ending() { None } else { Some(self.confirm(&serial).await) };
+        match confirmed {
+            Some(Ok(())) => self.settle(ending),
+            Some(Err(Trouble::Serial(fault) | Trouble::Board(fault))) => {
+                self.settle(Ending { verdict: Verdict::Fail, fault: Some(fault), ..ending });
+            }
+            Some(Err(Trouble::Run(fault))) => {
+                self.settle(Ending { verdict: Verdict::Written, fault: Some(fault.clone()), ..ending });
+                self.end(End::Fault(fault));
+            }
+            None | Some(Err(Trouble::Elsewhere(_) | Trouble::DoneBefore)) => {
+                self.settle(Ending { verdict: Verdict::Written, ..ending })
+            }
+        }
+    }
+
+    /// Another station had it when it was asked for last. What it has given up comes back into the queue.
+    async fn look_elsewhere(&self, serial: String) {
+        let status = tokio::select! {
+            biased;
+            () = self.ended() => return self.with_queue(|queue| queue.back_last(Work::new(serial))),
+            status = self.job.service.status(&serial) => status,
+        };
+        match status {
+            Ok(status) if matches!(status.state, State::Reserved | State::Issued | State::Confirmed) && !status.yours => {
+                self.settle(Ending { station: status.station, ..Ending::of(&serial, Verdict::Elsewhere) });
+            }
+            // Free again, our own after all, or not to be asked about: registering will tell.
+            _ => self.with_queue(|queue| queue.back_last(Work::new(serial))),
+        }
+    }
+
+    /// Runs all slots until the end.
+    async fn work(self: &Arc<Self>, slots: Vec<SlotPlan>) {
+        let mut tasks = JoinSet::new();
+        for (at, plan) in slots.into_iter().enumerate() {
+            if self.is_ending() {
+                break;
+            }
+            match Link::start(at + 1, plan.open) {
+                Ok(link) => {
+                    let visits = visit::Visits::new(Arc::clone(self), link, plan.evidence, plan.anonymous);
+                    tasks.spawn(visits.run());
+                }
+                Err(error) => self.end(End::Fault(Fault::new(Code::Internal, format!("no thread for a slot: {error}")))),
+            }
+        }
+        let mut out = None;
+        while let Some(ended) = tasks.join_next().await {
+            match ended {
+                Ok(Some(fault)) => out = out.or(Some(fault)),
+                Ok(None) => {}
+                Err(_) => self.end(End::Fault(Fault::new(Code::Internal, "a slot's task broke off"))),
+            }
+        }
+        // Slots end by themselves only when they are out of use: nobody is left to go on.
+        if !self.is_ending() {
+            let fault = out.unwrap_or_else(|| Fault::new(Code::PortMissing, "no slot can be used"));
+            self.end(End::Fault(fault));
+        }
+    }
+
+    async fn watch_interrupt(self: Arc<Self>) {
+        let mut interrupt = self.interrupt.clone();
+        if interrupt.wait_for(|stop| *stop).await.is_ok() {
+            self.end(End::Interrupted);
+        }
+    }
+
+    /// Ends the run; the first reason stands.
+    fn end(&self, end: End) {
+        self.end.send_if_modified(|slot| {
+            let first = slot.is_none();
+            if first {
+                *slot = Some(end);
+            }
+            first
+        });
+    }
+
+    fn is_ending(&self) -> bool {
+        self.end.borrow().is_some()
+    }
+
+    /// Returns when the run is to end.
+    async fn ended(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.end.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// Changes the queue, and lets those who wait for a serial look again.
+    fn with_queue<T>(&self, change: impl FnOnce(&mut Queue<Ready>) -> T) -> T {
+        let answer = change(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.send_replace(());
+        answer
+    }
+
+    fn end_if_all_settled(&self) {
+        if self.with_queue(|queue| queue.all_settled()) {
+            self.end(End::AllSettled);
+        }
+    }
+
+    /// The next serial for a device; waits while others may give one back. None when the run ends.
+    async fn take(&self, board: Option<&str>) -> Option<(Work, Option<Ready>)> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.mark_unchanged();
+            if self.is_ending() {
+                return None;
+            }
+            let take = self.queue.lock().unwrap_or_else(PoisonError::into_inner).take(board);
+            match take {
+                Take::Serial(work, ready) => return Some((work, ready)),
+                Take::AllSettled => return None,
+                Take::NotNow => tokio::select! {
+                    () = self.ended() => return None,
+                    _ = changed.changed() => {}
+                },
+            }
+        }
+    }
+
+    /// Registers the next serial while devices are being written.
+    async fn register_ahead(self: Arc<Self>, slot: usize) {
+        while let Some(work) = { if self.is_ending() { None } else { self.with_queue(|queue| queue.take_ahead()) } } {
+            let credential = tokio::select! {
+                biased;
+                () = self.ended() => return self.with_queue(|queue| queue.ahead_ended(Some(work))),
+                credential = self.job.credential(&work.serial, None, Some(slot)) => credential,
+            };
+            let ending = match credential {
+                Ok(ready) => return self.with_queue(|queue| queue.ready(work, ready)),
+                Err(Trouble::Run(fault)) => {
+                    self.with_queue(|queue| queue.ahead_ended(Some(work)));
+                    return self.end(End::Fault(fault));
+                }
+                Err(trouble) => ended_by(&work.serial, trouble),
+            };
+            self.tell(ending);
+            self.with_queue(|queue| queue.ahead_ended(None));
+            self.end_if_all_settled();
+        }
+    }
+
+    /// Confirms; once the operator wants to stop, not for long any more.
+    async fn confirm(&self, serial: &str) -> Result<(), Trouble> {
+        let hurry = async {
+            self.ended().await;
+            tokio::time::sleep(CONFIRM_WHEN_STOPPED_MAX).await;
+        };
+        tokio::select! {
+            biased;
+            confirmed = self.job.confirm(serial) => confirmed,
+            () = hurry => {
+                let fault = Fault::new(Code::ServiceUnreachable, "the service has not taken the confirmation in time");
+                Err(Trouble::Run(fault))
+            }
+        }
+    }
+
+    /// A serial that a slot held has ended: shows, counts and forgets it.
+    fn settle(&self, ending: Ending) {
+        self.tell(ending);
+        self.with_queue(|queue| queue.settled());
+        self.end_if_all_settled();
+    }
+
+    /// Shows and counts an ending.
+    fn tell(&self, ending: Ending) {
+        {
+            let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+            *tally.endings.entry(ending.verdict.word()).or_default() += 1;
+            if matches!(ending.verdict, Verdict::Fail | Verdict::Written) {
+                tally.failures.push(ending.clone());
+            }
+        }
+        self.screen.show(&Event::Result(ending));
+    }
+
+    fn made(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn show_slot(&self, slot: usize, step: Step, serial: Option<&str>, fault: Option<Fault>) {
+        self.screen.show(&Event::Slot { slot, step, serial: serial.map(str::to_owned), fault });
+    }
+
+    fn conclude(&self, serials: usize, began: Instant) -> (Summary, Outcome) {
+        let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = |verdict: Verdict| tally.endings.get(verdict.word()).copied().unwrap_or(0);
+        let [pass, written, fail, elsewhere, done_before] =
+            [Verdict::Pass, Verdict::Written, Verdict::Fail, Verdict::Elsewhere, Verdict::DoneBefore].map(count);
+        let left = serials.saturating_sub(pass + written + fail + elsewhere + done_before);
+        let end = self.end.borrow().clone();
+        let mut outcome = if fail > 0 { Outcome::SomeFailed } else { Outcome::AllPassed };
+        let stopped = match end {
+            Some(End::Fault(fault)) => {
+                outcome = outcome.max(fault.row().into());
+                Some(fault)
+            }
+            Some(End::Interrupted) => {
+                outcome = outcome.max(Outcome::Interrupted);
+                None
+            }
+            Some(End::AllSettled) | None => None,
+        };
+        let next = if written > 0 {
+            Some(format!(
+                "Run the same command again: it confirms what is WRITTEN without its device{}.",
+                if left + fail > 0 { " and does what is left" } else { "" }
+            ))
+        } else if left + fail > 0 {
+            Some("Run the same command again: it does what is left.".to_owned())
+        } else {
+            None
+        };
+        let summary = Summary {
+            serials,
+            pass,
+            written,
+            fail,
+            elsewhere,
+            done_before,
+            left,
+            seconds: began.elapsed().as_secs_f64(),
+            exit: outcome.code(),
+            interrupted: outcome == Outcome::Interrupted,
+            stopped,
+            failures: tally.failures.clone(),
+            next,
+        };
+        self.screen.show(&Event::Summary(summary.clone()));
+        (summary, outcome)
+    }
+}
+
+/// The ending of a serial that came to no device.
+fn ended_by(serial: &str, trouble: Trouble) -> Ending {
+    match trouble {
+        Trouble::Elsewhere(station) => Ending { station, ..Ending::of(serial, Verdict::Elsewhere) },
+        Trouble::DoneBefore => Ending::of(serial, Verdict::DoneBefore),
+        Trouble::Board(fault) | Trouble::Serial(fault) | Trouble::Run(fault) => {
+            Ending { fault: Some(fault), ..Ending::of(serial, Verdict::Fail) }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! A slot: one OS thread that owns a port and the device in it, and does what it is ordered.
+//!
+//! Synchronous from end to end: it waits in the driver's short read time-outs and on its channel of orders, and never
+//! sees the async side. It knows serials only by the credential it is told to write, and decides nothing.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::Duration,
+};
+
+use qdrs_core::{
+    api::{Code, Evidence},
+    connection_string::{DeviceConnectionString, Fingerprint},
+    explain::Explain,
+};
+
+use crate::{
+    device::{Device, DeviceError, Identity},
+    screen::{Fault, Step},
+};
+
+/// How long a slot rests between two looks at an empty place, and between two looks whether the device is gone.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a slot rests before it tries again to open a port that vanished.
+const REOPEN_EVERY: Duration = Duration::from_millis(500);
+
+/// Opens a slot's port and device. Called again when the port has vanished and come back.
+///
+/// The flag is the slot's: once it is set, every wait of the driver ends soon.
+pub type Open = Box<dyn FnMut(Arc<AtomicBool>) -> Result<Box<dyn Device>, DeviceError> + Send>;
+
+/// What a slot tells.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// It is at another step; with what is wrong, if something is.
+    Step(Step, Option<Fault>),
+    /// A device has come.
+    Came(Identity),
+    /// How writing ended.
+    Written(Result<Held, Unwritten>),
+    /// The device was told that all is over; with what went wrong in that.
+    Finished(Option<Fault>),
+    /// The port can't be used; the thread has ended.
+    Out(Fault),
+}
+
+/// What a slot is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Write this, and read it back if the kind can. Answered by [`Report::Written`].
+    Write(Box<DeviceConnectionString>),
+    /// Tell the device that all is over ([`Report::Finished`]), then wait until it is gone.
+    Finish,
+    /// Wait until the device is gone.
+    SetAside,
+    /// Look at once which device is there.
+    LookAgain,
+    /// End.
+    Stop,
+}
+
+/// A device holds its credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Of the key that came back or, if this kind can't read back, was written.
+    pub(super) fingerprint: Fingerprint,
+    /// What shows it.
+    pub(super) evidence: Evidence,
+}
+
+/// Writing failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unwritten {
+    /// Why.
+    pub(super) fault: Fault,
+    /// May the device hold (part of) the credential?
+    pub(super) touched: bool,
+}
+
+/// One slot, before its thread runs.
+pub(super) struct Slot {
+    pub(super) open: Open,
+    pub(super) cancel: Arc<AtomicBool>,
+    pub(super) orders: Receiver<Order>,
+    /// Blocks while the other side is behind; false when nobody listens any more.
+    pub(super) tell: Box<dyn Fn(Report) -> bool + Send>,
+}
+
+/// The thread ends, for whatever reason: ordered, or nobody is there any more.
+struct End;
+
+impl Slot {
+    /// Runs until it is told to stop.
+    pub(super) fn run(mut self) {
+        // Whoever ends it, the thread's end closes the channel, and the other side sees that.
+        let _ = self.work();
+    }
+
+    fn work(&mut self) -> Result<(), End> {
+        self.tell(Report::Step(Step::OpenPort, None))?;
+        let mut device = match (self.open)(Arc::clone(&self.cancel)) {
+            Ok(device) => device,
+            Err(error) => return self.tell(Report::Out(Fault::of(&error))),
+        };
+        loop {
+            let identity = self.wait_for_device(&mut device)?;
+            self.tell(Report::Came(identity))?;
+            loop {
+                match self.orders.recv().map_err(|_| End)? {
+                    Order::Write(credential) => {
+                        let written = self.write(device.as_mut(), &credential)?;
+                        self.tell(Report::Written(written))?;
+                    }
+                    Order::LookAgain => break,
+                    Order::Finish => {
+                        let fault = device.finish().err().map(|error| Fault::of(&error));
+                        self.tell(Report::Finished(fault))?;
+                        self.wait_until_gone(device.as_mut())?;
+                        break;
+                    }
+                    Order::SetAside => {
+                        self.wait_until_gone(device.as_mut())?;
+                        break;
+                    }
+                    Order::Stop => return Err(End),
+                }
+            }
+        }
+    }
+
+    fn wait_for_device(&mut self, device: &mut Box<dyn Device>) -> Result<Identity, End> {
+        self.tell(Report::Step(Step::PutDeviceIn, None))?;
+        let mut said = None;
+        loop {
+            let error = match device.identify() {
+                Ok(identity) => return Ok(identity),
+                Err(error) => error,
+            };
+            self.end_if_told(LOOK_EVERY)?;
+            match error.code() {
+                // Nobody is there yet.
+                Code::DeviceSilent | Code::DeviceGone => {
+                    if said.take().is_some() {
+                        self.tell(Report::Step(Step::PutDeviceIn, None))?;
+                    }
+                }
+                Code::PortMissing | Code::PortBusy | Code::PortDenied => {
+                    *device = self.reopen(&error)?;
+                    said = None;
+                    self.tell(Report::Step(Step::PutDeviceIn, None))?;
+                }
+                // Somebody is there, but it is not what it should be: said once, not at every look.
+                code => {
+                    if said.replace(code) != Some(code) {
+                        self.tell(Report::Step(Step::PutDeviceIn, Some(Fault::of(&error))))?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The adapter was pulled in the middle of the day: waits until it is back.
+    fn reopen(&mut self, why: &DeviceError) -> Result<Box<dyn Device>, End> {
+        self.tell(Report::Step(Step::PortLost, Some(Fault::of(why))))?;
+        loop {
+            self.end_if_told(REOPEN_EVERY)?;
+            if let Ok(device) = (self.open)(Arc::clone(&self.cancel)) {
+                return Ok(device);
+            }
+        }
+    }
+
+    fn wait_until_gone(&mut self, device: &mut dyn Device) -> Result<(), End> {
+        self.tell(Report::Step(Step::TakeDeviceOut, None))?;
+        // A port that is gone took the device with it; looking for the next device finds out.
+        while device.present().unwrap_or(false) {
+            self.end_if_told(LOOK_EVERY)?;
+        }
+        Ok(())
+    }
+
+    /// Writes, reads back, compares: what came back must be what was sent, whole.
+    fn write(&self, device: &mut dyn Device, credential: &DeviceConnectionString) -> Result<Result<Held, Unwritten>, End> {
+        let evidence = match device.write(credential) {
+            Ok(evidence) => evidence,
+            Err(error) => return Ok(Err(Unwritten { fault: Fault::of(&error), touched: error.touched() })),
+        };
+        self.tell(Report::Step(Step::ReadBack, None))?;
+        Ok(match device.read_back() {
+            Ok(None) => Ok(Held { fingerprint: credential.key.fingerprint(), evidence }),
+            Ok(Some(found)) if same(&found, credential) => {
+                Ok(Held { fingerprint: found.key.fingerprint(), evidence: Evidence::ReadBack })
+            }
+            Ok(Some(_)) => {
+                let fault = Fault::new(Code::DeviceUnverified, "the device holds something else than what was written");
+                Err(Unwritten { fault, touched: true })
+            }
+            Err(error) => Err(Unwritten { fault: Fault::of(&error), touched: true }),
+        })
+    }
+
+    fn tell(&self, report: Report) -> Result<(), End> {
+        if (self.tell)(report) { Ok(()) } else { Err(End) }
+    }
+
+    /// Rests, and ends when told so meanwhile.
+    fn end_if_told(&self, rest: Duration) -> Result<(), End> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(End);
+        }
+        match self.orders.recv_timeout(rest) {
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            // Nothing but an end is ordered while no device is there.
+            Ok(_) | Err(RecvTimeoutError::Disconnected) => Err(End),
+        }
+    }
+}
+
+/// Is it the same credential? Host names know no case.
+fn same(found: &DeviceConnectionString, sent: &DeviceConnectionString) -> bool {
+    found.host_name.eq_ignore_ascii_case(&sent.host_name)
+        && found.device_id == sent.device_id
+        && found.key.fingerprint() == sent.key.fingerprint()
+}

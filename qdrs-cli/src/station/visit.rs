@@ -1,0 +1,299 @@
+//! A slot's task on the async side: what happens from a device's coming to its going.
+//!
+//! The slot's thread reports, this decides, the thread does. While a device is written, nothing but its answer is
+//! waited for: neither Ctrl-C nor a service that refuses the station leaves a device half done.
+
+use std::{sync::Arc, time::Instant};
+
+use qdrs_core::api::{Code, Evidence, Scope};
+
+use super::{
+    End, Ready, Shop, Trouble, ended_by,
+    link::Link,
+    queue::{ATTEMPTS_MAX, Work},
+    slot::{Held, Order, Report, Unwritten},
+};
+use crate::{
+    device::Identity,
+    journal::{self, Written},
+    screen::{Ending, Event, Fault, Step, Verdict},
+};
+
+/// The visits of devices to one slot.
+pub(super) struct Visits {
+    shop: Arc<Shop>,
+    link: Link,
+    slot: usize,
+    evidence: Evidence,
+    anonymous: bool,
+    /// The board that failed last, if it is still in the slot: it gets one more chance, then it has to go.
+    failed_board: Option<String>,
+}
+
+/// The slot's thread is no more.
+struct Lost;
+
+impl Visits {
+    pub(super) fn new(shop: Arc<Shop>, link: Link, evidence: Evidence, anonymous: bool) -> Self {
+        Self { slot: link.slot, shop, link, evidence, anonymous, failed_board: None }
+    }
+
+    /// Serves devices until the run ends. Returns why the slot is out of use, if it is.
+    pub(super) async fn run(mut self) -> Option<Fault> {
+        if self.anonymous {
+            self.register_ahead();
+        }
+        let shop = Arc::clone(&self.shop);
+        loop {
+            let report = tokio::select! {
+                biased;
+                () = shop.ended() => break,
+                report = self.link.report() => report,
+            };
+            match report {
+                Some(Report::Came(identity)) => {
+                    let Ok(order) = self.visit(identity).await else { return Some(self.broken()) };
+                    let finishing = matches!(order, Order::Finish);
+                    self.link.order(order);
+                    // A device is told to the end that all is over, even when this was the last one.
+                    if finishing && self.finished().await.is_err() {
+                        return Some(self.broken());
+                    }
+                }
+                Some(Report::Step(step, fault)) => self.show(step, None, fault),
+                Some(Report::Out(fault)) => {
+                    self.show(Step::Out, None, Some(fault.clone()));
+                    return Some(fault);
+                }
+                // Nobody ordered anything that these would answer.
+                Some(Report::Written(_) | Report::Finished(_)) => {}
+                None => return Some(self.broken()),
+            }
+        }
+        self.link.stop().await;
+        None
+    }
+
+    /// A device is there: finds its serial, has it written, confirms. Returns what the slot is to do next.
+    async fn visit(&mut self, identity: Identity) -> Result<Order, Lost> {
+        let came = Instant::now();
+        let board = identity.hardware_id.as_deref();
+        self.show(Step::DeviceCame, None, None);
+        if let Some(serial) = board.and_then(|board| self.shop.made().get(board).cloned()) {
+            let text = format!("this device is done, it is {serial}: take it out");
+            self.shop.screen.show(&Event::Notice { slot: Some(self.slot), text });
+            return Ok(Order::SetAside);
+        }
+        let (work, ready) = match self.serial_for(board).await {
+            Ok(found) => found,
+            Err(order) => return Ok(order),
+        };
+        let serial = work.serial.as_str();
+        let ending =
+            Ending { slot: Some(self.slot), hardware_id: identity.hardware_id.clone(), ..Ending::of(serial, Verdict::Fail) };
+
+        let reservation = ready.registration.reservation;
+        let writing = journal::Step::Writing { reservation, hardware_id: identity.hardware_id.clone() };
+        if let Err(trouble) = self.shop.job.note(serial, writing).await {
+            return Ok(self.give_up(work, trouble));
+        }
+        self.show(Step::Write, Some(serial), None);
+        self.link.order(Order::Write(Box::new(ready.credential)));
+        if board.is_none() {
+            self.register_ahead();
+        }
+        let written = match self.written(serial).await {
+            Ok(written) => written,
+            Err(lost) => {
+                // No verdict: the journal says so, and the next board can't get this credential.
+                self.shop.with_queue(|queue| queue.back_last(Work { begun: true, board: identity.hardware_id, ..work }));
+                return Err(lost);
+            }
+        };
+        let least = ready.registration.least_evidence;
+        let held = match written {
+            Ok(held) if held.evidence >= least => held,
+            Ok(held) => {
+                let unwritten = Unwritten { fault: too_weak(held.evidence, least), touched: true };
+                return Ok(self.unwritten(work, board, unwritten, ending).await);
+            }
+            Err(unwritten) => return Ok(self.unwritten(work, board, unwritten, ending).await),
+        };
+        self.failed_board = None;
+        Ok(self.held(&work, held, identity.hardware_id, Ending { evidence: Some(held.evidence), ..ending }, came).await)
+    }
+
+    /// The serial for the device in the slot, with its credential; else what the slot is to do.
+    async fn serial_for(&mut self, board: Option<&str>) -> Result<(Work, Ready), Order> {
+        let shop = Arc::clone(&self.shop);
+        loop {
+            let Some((work, ready)) = shop.take(board).await else { return Err(Order::SetAside) };
+            let ready = match ready {
+                Some(ready) => Ok(ready),
+                None => {
+                    self.show(Step::Register, Some(&work.serial), None);
+                    tokio::select! {
+                        biased;
+                        () = shop.ended() => {
+                            shop.with_queue(|queue| queue.back_first(work));
+                            return Err(Order::SetAside);
+                        }
+                        credential = shop.job.credential(&work.serial, board, Some(self.slot)) => credential,
+                    }
+                }
+            };
+            let trouble = match ready {
+                Ok(ready) if ready.registration.least_evidence <= self.evidence => return Ok((work, ready)),
+                Ok(ready) => shop.job.failed(&work.serial, too_weak(self.evidence, ready.registration.least_evidence)).await,
+                Err(trouble) => trouble,
+            };
+            match trouble {
+                Trouble::Run(_) => return Err(self.give_up(work, trouble)),
+                Trouble::Board(fault) => {
+                    // The board is at fault, not the serial: the next board gets it.
+                    shop.with_queue(|queue| queue.back_first(work));
+                    self.show(Step::TakeDeviceOut, None, Some(fault));
+                    return Err(Order::SetAside);
+                }
+                // The device is as good as before: the next serial is for it.
+                trouble => shop.settle(ended_by(&work.serial, trouble)),
+            }
+        }
+    }
+
+    /// The device holds its credential: noted, confirmed, PASS.
+    async fn held(&mut self, work: &Work, held: Held, hardware_id: Option<String>, ending: Ending, came: Instant) -> Order {
+        let (shop, serial) = (Arc::clone(&self.shop), work.serial.as_str());
+        let Held { fingerprint, evidence } = held;
+        let step = journal::Step::Written(Written { fingerprint, evidence, hardware_id: hardware_id.clone() });
+        if let Err(trouble) = shop.job.note(serial, step).await {
+            return self.give_up(work.clone(), trouble);
+        }
+        self.show(Step::Confirm, Some(serial), None);
+        let confirmed = shop.confirm(serial).await;
+        let ending = Ending { seconds: Some(came.elapsed().as_secs_f64()), ..ending };
+        match confirmed {
+            Ok(()) => {
+                if let Some(board) = hardware_id {
+                    shop.made().insert(board, serial.to_owned());
+                }
+                shop.settle(Ending { verdict: Verdict::Pass, ..ending });
+                Order::Finish
+            }
+            Err(Trouble::Run(fault)) => {
+                shop.settle(Ending { verdict: Verdict::Written, fault: Some(fault.clone()), ..ending });
+                shop.end(End::Fault(fault));
+                Order::Finish
+            }
+            Err(Trouble::Board(fault)) => {
+                // The service knows this board as another serial; what it holds now must die before another board gets it.
+                shop.with_queue(|queue| queue.back_last(Work { begun: true, board: None, ..work.clone() }));
+                self.show(Step::TakeDeviceOut, None, Some(fault));
+                Order::SetAside
+            }
+            Err(Trouble::Serial(fault)) => {
+                shop.settle(Ending { fault: Some(fault), ..ending });
+                Order::SetAside
+            }
+            Err(Trouble::Elsewhere(_) | Trouble::DoneBefore) => Order::SetAside,
+        }
+    }
+
+    /// Writing failed: again with the next device, or FAIL.
+    async fn unwritten(&mut self, work: Work, board: Option<&str>, unwritten: Unwritten, ending: Ending) -> Order {
+        let Unwritten { fault, touched } = unwritten;
+        let step = journal::Step::NotWritten { touched, code: fault.code.clone(), detail: fault.message.clone() };
+        if let Err(trouble) = self.shop.job.note(&work.serial, step).await {
+            return self.give_up(work, trouble);
+        }
+        let code = fault.row();
+        let work =
+            Work { attempts: work.attempts + 1, begun: touched, board: board.filter(|_| touched).map(str::to_owned), ..work };
+        let ending = Ending { fault: Some(fault.clone()), ..ending };
+        match code {
+            Code::Interrupted => {
+                self.shop.with_queue(|queue| queue.back_first(work));
+                return Order::SetAside;
+            }
+            // These say nothing of the serial and nothing of other devices.
+            Code::PortMissing | Code::PortBusy | Code::PortDenied => {}
+            // The next device would fare no better.
+            Code::CredentialTooLong | Code::EvidenceTooWeak => {
+                self.shop.settle(ending);
+                return Order::SetAside;
+            }
+            code if code.scope() != Scope::Device => return self.give_up(work, Trouble::Run(fault)),
+            _ => {}
+        }
+        if work.attempts >= ATTEMPTS_MAX {
+            self.shop.settle(ending);
+            return Order::SetAside;
+        }
+        self.shop.screen.show(&Event::Retry(ending));
+        self.shop.with_queue(|queue| queue.back_last(work));
+        // A board that is known again gets a second chance without being taken out.
+        if board.is_some() && self.failed_board.as_deref() != board {
+            self.failed_board = board.map(str::to_owned);
+            return Order::LookAgain;
+        }
+        self.failed_board = None;
+        Order::SetAside
+    }
+
+    /// The run can't go on: the serial stays as the journal has it.
+    fn give_up(&self, work: Work, trouble: Trouble) -> Order {
+        self.shop.with_queue(|queue| queue.back_first(work));
+        if let Trouble::Run(fault) = trouble {
+            self.shop.end(End::Fault(fault));
+        }
+        Order::SetAside
+    }
+
+    /// Waits for the end of writing, whatever else happens.
+    async fn written(&mut self, serial: &str) -> Result<Result<Held, Unwritten>, Lost> {
+        loop {
+            match self.link.report().await.ok_or(Lost)? {
+                Report::Written(written) => return Ok(written),
+                Report::Step(step, fault) => self.show(step, Some(serial), fault),
+                Report::Out(_) => return Err(Lost),
+                Report::Came(_) | Report::Finished(_) => {}
+            }
+        }
+    }
+
+    async fn finished(&mut self) -> Result<(), Lost> {
+        loop {
+            match self.link.report().await.ok_or(Lost)? {
+                Report::Finished(None) => return Ok(()),
+                Report::Finished(Some(fault)) => {
+                    let text = format!("the device took its credential but not the end of its visit: {}", fault.message);
+                    self.shop.screen.show(&Event::Notice { slot: Some(self.slot), text });
+                    return Ok(());
+                }
+                Report::Step(step, fault) => self.show(step, None, fault),
+                Report::Out(_) => return Err(Lost),
+                Report::Came(_) | Report::Written(_) => {}
+            }
+        }
+    }
+
+    fn register_ahead(&self) {
+        tokio::spawn(Arc::clone(&self.shop).register_ahead(self.slot));
+    }
+
+    /// The thread ended without being told to: a fault of ours.
+    fn broken(&self) -> Fault {
+        let fault = Fault::new(Code::Internal, format!("slot {} broke off", self.slot));
+        self.show(Step::Out, None, Some(fault.clone()));
+        fault
+    }
+
+    fn show(&self, step: Step, serial: Option<&str>, fault: Option<Fault>) {
+        self.shop.show_slot(self.slot, step, serial, fault);
+    }
+}
+
+/// The kind of device can't show what the policy asks for.
+fn too_weak(evidence: Evidence, least: Evidence) -> Fault {
+    Fault::new(Code::EvidenceTooWeak, format!("this kind of device shows `{evidence}`, the policy asks for `{least}`"))
+}
