@@ -423,3 +423,6 @@ impl fmt::Debug for OwnerConnectionString {
         write!(f, "OwnerConnectionString({self})")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,9 +43,13 @@ pub fn token(resource: &str, key: &[u8], expires_unix: i64, key_name: Option<&st
     let signature = utf8_percent_encode(&signature, ESCAPED);
     let key_name = key_name.map(|name| utf8_percent_encode(name, ESCAPED));
     let length = |encoded: &percent_encoding::PercentEncode<'_>| encoded.clone().map(str::len).sum::<usize>();
-    let names = SCHEME.len() + " sr=&sig=&se=&skn=".len();
+    let names = SCHEME.len() + " sr=&sig=&se=".len();
     let mut text = Zeroizing::new(String::with_capacity(
-        names + resource.len() + length(&signature) + expires.len() + key_name.as_ref().map_or(0, length),
+        names
+            + resource.len()
+            + length(&signature)
+            + expires.len()
+            + key_name.as_ref().map_or(0, |name| "&skn=".len() + length(name)),
     ));
     for part in [SCHEME, " sr=", &resource, "&sig="].into_iter().chain(signature).chain(["&se=", &expires]) {
         text.push_str(part);
@@ -186,3 +190,6 @@ impl fmt::Debug for Token {
 fn decode<'a>(field: &'static str, text: &'a str) -> Result<Cow<'a, str>, SasError> {
     percent_decode_str(text).decode_utf8().map_err(|_| SasError::Malformed { field })
 }
+
+#[cfg(test)]
+mod tests;

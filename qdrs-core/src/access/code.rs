@@ -409,3 +409,6 @@ impl fmt::Debug for OpeningKey {
         write!(f, "OpeningKey(public {})", self.public)
     }
 }
+
+#[cfg(test)]
+mod tests;

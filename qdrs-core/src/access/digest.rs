@@ -88,3 +88,6 @@ fn bytes_of(member: &ListEntry) -> Result<&[u8], DigestError> {
         _ => Err(DigestError::Malformed),
     }
 }
+
+#[cfg(test)]
+mod tests;

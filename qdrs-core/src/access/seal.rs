@@ -136,3 +136,6 @@ fn open_raw(secret: &[u8; 32], info: &[u8], aad: &[u8], enc: &[u8], ct: &[u8]) -
         .map(Zeroizing::new)
         .map_err(|_| SealError::Broken)
 }
+
+#[cfg(test)]
+mod tests;

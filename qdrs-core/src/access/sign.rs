@@ -93,7 +93,8 @@ pub fn sign(code: &AccessCode, request: &Request, created_unix: i64) -> Signed {
         cover("idempotency-key", &[key.trim_matches([' ', '\t'])]);
     }
     let expires_unix = created_unix.saturating_add(LIFETIME_SECONDS_MAX);
-    let _ = write!(covered, ");created={created_unix};expires={expires_unix};keyid=\"{}\";alg=\"ed25519\"", code.key_id());
+    // In the order of the standard's own list: some verifiers write the parameters again in that order.
+    let _ = write!(covered, ");created={created_unix};expires={expires_unix};alg=\"ed25519\";keyid=\"{}\"", code.key_id());
     push_params(&mut base, &covered);
 
     let bytes = code.signing_key().sign(base.as_bytes()).to_bytes();
@@ -415,3 +416,6 @@ pub fn idempotency_key_value(header: &str) -> Result<String, IdempotencyKeyError
     };
     if value.is_empty() || value.len() > IDEMPOTENCY_KEY_BYTES_MAX { Err(IdempotencyKeyError) } else { Ok(value) }
 }
+
+#[cfg(test)]
+mod tests;
