@@ -169,8 +169,13 @@ impl Explain for SignatureError {
     }
 }
 
+/// The longest reason, in bytes: it may hold a name that a stranger chose, and goes to the answer and the log.
+const REASON_BYTES_MAX: usize = 160;
+
 fn malformed(why: impl Into<String>) -> SignatureError {
-    SignatureError::Malformed { why: why.into() }
+    let mut why = why.into();
+    why.truncate(why.floor_char_boundary(REASON_BYTES_MAX));
+    SignatureError::Malformed { why }
 }
 
 /// A request's signature, parsed and not yet verified.

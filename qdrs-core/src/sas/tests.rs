@@ -12,9 +12,11 @@ fn key() -> Vec<u8> {
 const HUB: &str = "contoso.azure-devices.net";
 const AT: i64 = 1_893_456_000;
 
+type Vector = (&'static str, &'static str, Option<&'static str>, i64, &'static str, bool);
+
 /// By whom, resource, key name, expiry, the token's fields, and whether ours has the very same text.
 #[rustfmt::skip]
-const VECTORS: &[(&str, &str, Option<&str>, i64, &str, bool)] = &[
+const VECTORS: &[Vector] = &[
     ("1 Python service", HUB, Some("iothubowner"), AT, "sr=contoso.azure-devices.net&sig=tOdZHfP50MJRonIVYDukXZnLqoNvyLSGRIu7lBlYxoc%3D&se=1893456000&skn=iothubowner", true),
     ("2 Node service", HUB, Some("iothubowner"), AT, "sr=contoso.azure-devices.net&sig=tOdZHfP50MJRonIVYDukXZnLqoNvyLSGRIu7lBlYxoc%3D&skn=iothubowner&se=1893456000", false),
     ("3 Python service, raw stroke", HUB, Some("iothubowner"), AT + 3, "sr=contoso.azure-devices.net&sig=4T6O/CtDFQ3HqXBmZunZw0LlUsPrBUrDSqtAfgDdOds%3D&se=1893456003&skn=iothubowner", false),

@@ -316,6 +316,7 @@ fn what_is_not_covered_or_not_known_is_refused() {
         (format!("{whole};{times};keyid=\"{key}\";alg=\"rsa-pss-sha512\""), "`alg`"),
         (format!("{whole};{times};keyid=\"{key}\";alg=ed25519"), "`alg`"),
         (format!("{whole};{times};keyid=\"{key}\";new=1"), "`new`"),
+        (format!("(\"@{}\");{times};keyid=\"{key}\"", "x".repeat(3000)), "the component `@xxx"),
         (format!("{whole};created={NOW};keyid=\"{key}\""), "needed"),
         (format!("{whole};expires={NOW};keyid=\"{key}\""), "needed"),
         (format!("{whole};created={NOW};expires={};keyid=\"{key}\"", NOW + 301), "at most 300 s"),
@@ -328,6 +329,7 @@ fn what_is_not_covered_or_not_known_is_refused() {
     ];
     for (params, expected) in refusals {
         let said = why(parse(&params));
+        assert!(said.len() < 250, "a stranger's text does not fill the log: {said}");
         assert!(said.contains(expected), "{params}: {said}");
     }
 }
