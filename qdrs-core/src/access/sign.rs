@@ -169,13 +169,11 @@ impl Explain for SignatureError {
     }
 }
 
-/// The longest reason, in bytes: it may hold a name that a stranger chose, and goes to the answer and the log.
-const REASON_BYTES_MAX: usize = 160;
+/// The longest reason, in characters: it may hold a name that a stranger chose, and goes to the answer and the log.
+const REASON_CHARS_MAX: usize = 160;
 
 fn malformed(why: impl Into<String>) -> SignatureError {
-    let mut why = why.into();
-    why.truncate(why.floor_char_boundary(REASON_BYTES_MAX));
-    SignatureError::Malformed { why }
+    SignatureError::Malformed { why: why.into().chars().take(REASON_CHARS_MAX).collect() }
 }
 
 /// A request's signature, parsed and not yet verified.
