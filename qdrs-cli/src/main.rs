@@ -50,10 +50,11 @@ fn work(cli: Cli, printer: Printer) -> Result<Outcome, Failure> {
 
 async fn run(cli: Cli, printer: Printer) -> Result<Outcome, Failure> {
     let Cli { flags, command } = cli;
-    // These two need no settings, and must work where the settings are wrong.
+    // These need no settings, and must work where the settings are wrong.
     match &command {
         Command::Completions(args) => return command::completions::run(args),
         Command::Man(args) => return command::man::run(args),
+        Command::Ports(args) => return command::ports::run(args, printer),
         _ => {}
     }
     let mut settings = Settings::resolve(&flags, &env::of_process, &Folders::of_user())?;
@@ -69,6 +70,7 @@ async fn run(cli: Cli, printer: Printer) -> Result<Outcome, Failure> {
         Command::Config(args) => command::config::run(&args, &settings, printer),
         Command::Completions(args) => command::completions::run(&args),
         Command::Man(args) => command::man::run(&args),
+        Command::Ports(args) => command::ports::run(&args, printer),
     }
 }
 

@@ -370,7 +370,10 @@ impl Settings {
         if self.config_found || self.sandbox || self.config.origin == Origin::Default {
             return Ok(());
         }
-        Err(SettingsError::FileUnreadable { path: self.config.value.clone(), source: std::io::ErrorKind::NotFound.into() })
+        Err(SettingsError::FileUnreadable {
+            path: self.config.value.clone(),
+            source: std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file"),
+        })
     }
 
     /// The service's URL.
@@ -511,9 +514,7 @@ impl ConfigFile {
         // The version first: a newer file may have other members.
         let table: toml::Table = toml::from_str(text).map_err(fault)?;
         match table.get("version").map(|version| version.as_integer()) {
-            Some(Some(found)) if found > FILE_VERSION.into() => {
-                return Err(SettingsError::FileNewer { path: path.to_owned(), found });
-            }
+            Some(Some(found)) if found > FILE_VERSION.into() => Err(SettingsError::FileNewer { path: path.to_owned(), found }),
             _ => toml::from_str(text).map_err(fault),
         }
     }

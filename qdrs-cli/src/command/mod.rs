@@ -56,6 +56,8 @@ pub enum Command {
     Status(status::Args),
     /// Tell what this station has done, as a table, CSV or JSON
     Report(report::Args),
+    /// List the serial ports of this computer and what is plugged in
+    Ports(ports::Args),
     /// Show each setting and where it comes from
     Config(config::Args),
     /// Print the completions of a shell
