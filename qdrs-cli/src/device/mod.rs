@@ -158,7 +158,6 @@ impl Cancel {
 #[error("{why}")]
 pub struct DeviceError {
     /// What went wrong.
-    #[source]
     pub why: Why,
     touched: bool,
 }

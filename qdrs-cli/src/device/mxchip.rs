@@ -83,6 +83,8 @@ pub struct Mxchip {
     at_prompt: bool,
     /// Was the last board told to restart? Then whatever answers next is no longer that one.
     finished: bool,
+    /// Is the program of that board still to begin? It is no reason to call the next device unready.
+    farewell: bool,
 }
 
 impl Mxchip {
@@ -102,6 +104,7 @@ impl Mxchip {
             steps: VecDeque::new(),
             at_prompt: false,
             finished: false,
+            farewell: false,
         };
         slot.take(port);
         Ok(slot)
@@ -112,6 +115,7 @@ impl Mxchip {
         let is_probe = |usb: &port::list::Usb| PROBE_VENDORS.iter().any(|vendor| usb.id.starts_with(vendor));
         self.probe = usb.filter(is_probe).and_then(|usb| usb.serial_number);
         self.port = Some(port);
+        self.farewell = false;
         self.forget_session();
     }
 
@@ -128,7 +132,9 @@ impl Mxchip {
         if self.port.is_none() {
             let port = Port::open(&self.name).map_err(|error| match error {
                 // It was there once, so its name is right: the device is out, or the system is still setting it up.
-                PortError::Missing { port } | PortError::Denied { port, .. } => PortError::Gone { port },
+                PortError::Missing { port } | PortError::Denied { port, .. } | PortError::Unreachable { port, .. } => {
+                    PortError::Gone { port }
+                }
                 other => other,
             })?;
             self.take(port);
@@ -201,7 +207,7 @@ impl Mxchip {
                 Some(Step::Line(line)) => line,
                 None => return Ok(Found::Nothing),
             };
-            if line.contains(PROGRAM) {
+            if line.contains(PROGRAM) && !std::mem::take(&mut self.farewell) {
                 return Err(Why::NotReady { port: self.name.clone() }.into());
             }
             restarted |= line.contains(BANNER);
@@ -359,7 +365,7 @@ impl Device for Mxchip {
         if self.find_prompt(PROMPT_MS_MAX)? == Found::Nothing {
             return Err(self.silent());
         }
-        self.finished = false;
+        (self.finished, self.farewell) = (false, false);
         self.type_in(b"version", &mut 0)?;
         let lines = self.answer("tell its version", VERSION_MS_MAX)?;
         let identity = Identity { hardware_id: self.probe.clone(), firmware: firmware(&lines) };
@@ -405,7 +411,7 @@ impl Device for Mxchip {
             }
         }
         self.forget_session();
-        self.finished = true;
+        (self.finished, self.farewell) = (true, true);
         Ok(())
     }
 

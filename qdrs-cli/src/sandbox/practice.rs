@@ -20,6 +20,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use board::stored;
 use board::{Act, Board};
 use line::Line;
 

@@ -35,7 +35,7 @@ const COMMANDS: [(&str, &str); 9] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
     GoOn,
-    /// It was told to restart; with its button not held, its user's program will run.
+    /// It was told to restart, and the operator takes it out.
     Restart,
     CablePulled,
 }
@@ -146,7 +146,9 @@ impl Board {
             "set_wifipwd" => set(arguments, 63, "Wi-Fi password", "Wi-Fi password", out),
             "set_dps_uds" => set(arguments, 64, "DPS UDS", "UDS", out),
             "exit" => {
+                // Nobody holds its button any more, so its user's program begins.
                 out.extend_from_slice(b"Reboot\r\n");
+                out.extend_from_slice(PROGRAM);
                 return Act::Restart;
             }
             "enable_secure" => out.extend_from_slice(b"Usage: enable_secure <level>.\r\n"),
@@ -234,8 +236,11 @@ pub(super) fn store(folder: &Path, record: &BoardRecord) -> io::Result<()> {
     Ok(())
 }
 
-/// The boards of a folder, by number.
-pub(super) fn stored(folder: &Path) -> io::Result<Vec<BoardRecord>> {
+/// The boards of a folder, by number; for a look at boards that another process has.
+///
+/// # Errors
+/// The folder can't be read, or holds something else under a board's name.
+pub fn stored(folder: &Path) -> io::Result<Vec<BoardRecord>> {
     let mut records = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

@@ -3,8 +3,8 @@
 use std::{
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    sync::atomic::AtomicBool,
+    time::Duration,
 };
 
 use super::PortKind;
@@ -97,15 +97,13 @@ impl Line {
 
     /// Says it to whoever listens; like a wire, it does not care when nobody does.
     pub(super) fn send(&mut self, bytes: &[u8], stop: &AtomicBool) -> io::Result<()> {
+        if cfg!(not(unix)) {
+            // A caller over TCP has a time-out of its own.
+            let _ = stop;
+        }
         match &mut self.end {
             #[cfg(unix)]
-            End::Pty(pty) => {
-                let deadline = Instant::now() + FULL_MAX;
-                let mut left = bytes;
-                while !left.is_empty() && Instant::now() < deadline && !stop.load(Ordering::Relaxed) {
-                    left = &left[pty.send(left)?..];
-                }
-            }
+            End::Pty(pty) => pty.send_all(bytes, stop)?,
             End::Tcp { caller, .. } => {
                 if caller.as_mut().is_some_and(|stream| stream.write_all(bytes).is_err()) {
                     *caller = None;
@@ -122,7 +120,8 @@ mod pty {
         io,
         os::fd::{AsFd, OwnedFd},
         path::{Path, PathBuf},
-        time::Duration,
+        sync::atomic::{AtomicBool, Ordering},
+        time::{Duration, Instant},
     };
 
     use nix::{
@@ -134,10 +133,12 @@ mod pty {
         unistd::{read, ttyname, write},
     };
 
+    use super::{FULL_MAX, WAIT};
+
     pub(super) struct Pty {
         master: OwnedFd,
         /// Held open: otherwise the first host that closes its port would end the wire.
-        _slave: OwnedFd,
+        slave: OwnedFd,
         link: Option<PathBuf>,
     }
 
@@ -156,7 +157,13 @@ mod pty {
                 std::os::unix::fs::symlink(&node, link)?;
             }
             let name = link.unwrap_or(&node).to_str().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-            Ok((Self { master: pair.master, _slave: pair.slave, link: link.map(Path::to_owned) }, name))
+            Ok((Self { master: pair.master, slave: pair.slave, link: link.map(Path::to_owned) }, name))
+        }
+
+        /// A host that takes the port for itself and is then killed leaves it taken, since the slave stays open here; a
+        /// serial port would be free again. The host's lock on the file, which ends with it, still keeps others out.
+        fn free(&self) -> io::Result<()> {
+            Ok(rustix::termios::ioctl_tiocnxcl(&self.slave)?)
         }
 
         fn wait(&self, flags: PollFlags, wait: Duration) -> io::Result<bool> {
@@ -170,6 +177,7 @@ mod pty {
 
         pub(super) fn receive(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
             if !self.wait(PollFlags::POLLIN, wait)? {
+                self.free()?;
                 return Ok(0);
             }
             match read(&self.master, buffer) {
@@ -178,14 +186,18 @@ mod pty {
             }
         }
 
-        pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if !self.wait(PollFlags::POLLOUT, super::WAIT)? {
-                return Ok(0);
+        pub(super) fn send_all(&mut self, bytes: &[u8], stop: &AtomicBool) -> io::Result<()> {
+            let deadline = Instant::now() + FULL_MAX;
+            let mut left = bytes;
+            while !left.is_empty() && Instant::now() < deadline && !stop.load(Ordering::Relaxed) {
+                if self.wait(PollFlags::POLLOUT, WAIT)? {
+                    match write(&self.master, left) {
+                        Err(Errno::EAGAIN | Errno::EINTR) => {}
+                        other => left = &left[other?..],
+                    }
+                }
             }
-            match write(&self.master, bytes) {
-                Err(Errno::EAGAIN | Errno::EINTR) => Ok(0),
-                other => Ok(other?),
-            }
+            Ok(())
         }
     }
 
