@@ -164,7 +164,7 @@ impl PracticeDevice {
         let mut boards = Vec::new();
         if let Some(folder) = &options.folder {
             std::fs::create_dir_all(folder)?;
-            boards = board::stored(folder)?;
+            boards = stored(folder)?;
         }
         let line = Line::open(&options.port)?;
         let desk = Desk { port_name: line.name().to_owned(), boards, host_bytes: 0 };
