@@ -25,6 +25,8 @@ pub const HUB_CONNECTION_FILE: &str = "QDRS_HUB_CONNECTION_FILE";
 pub const HUB_ENDPOINT: &str = "QDRS_HUB_ENDPOINT";
 /// A PEM file with a further CA to trust for the default hub: a local emulator's.
 pub const HUB_CA_FILE: &str = "QDRS_HUB_CA_FILE";
+/// The owner key of `qdrs-service emulator`, base64 of 16 to 64 bytes; without it the one in its store, or a new one.
+pub const EMULATOR_KEY: &str = "QDRS_EMULATOR_KEY";
 /// What to log, as a filter of the crate `tracing`, e.g. `info,qdrs_service=debug`.
 pub const LOG: &str = "QDRS_LOG";
 
@@ -40,6 +42,7 @@ pub const ALL: &[(&str, &str)] = &[
     (HUB_CONNECTION_FILE, "a file with mode 0600 that holds it"),
     (HUB_ENDPOINT, "where the default hub is reached, if not at its host name"),
     (HUB_CA_FILE, "a PEM file with a further CA to trust for the default hub"),
+    (EMULATOR_KEY, "the owner key of `qdrs-service emulator`, base64 (no flag)"),
     (LOG, "what to log, e.g. `info,qdrs_service=debug`"),
 ];
 

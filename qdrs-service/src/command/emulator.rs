@@ -9,8 +9,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use qdrs_core::connection_string::DeviceKey;
+use zeroize::Zeroizing;
 
-use crate::emulator::{Emulator, EmulatorOptions};
+use crate::{
+    emulator::{Emulator, EmulatorOptions},
+    env,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -18,8 +23,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8081")]
     http: SocketAddr,
     /// Where to serve HTTPS too, with a certificate of the emulator's own authority
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "ca_dir")]
     https: Option<SocketAddr>,
+    /// The hub's name, which tokens may give beside `localhost`
+    #[arg(long, value_name = "NAME", default_value = "qdrs-emulator")]
+    hub_name: String,
     /// A further name of this machine, for tokens and for the certificate; may be given several times
     #[arg(long, value_name = "NAME")]
     host_name: Vec<String>,
@@ -38,8 +46,10 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
-    let Args { http, https, host_name: host_names, store, ca_dir, connection_file, faults: faults_over_http } = args;
-    let options = EmulatorOptions { http, https, host_names, store, ca_dir, faults_over_http, ..EmulatorOptions::default() };
+    let Args { http, https, hub_name, host_name: host_names, store, ca_dir, connection_file, faults: faults_over_http } = args;
+    let owner_key = owner_key()?;
+    let options =
+        EmulatorOptions { http, https, hub_name, host_names, owner_key, store, ca_dir, faults_over_http, ..Default::default() };
     let running = Emulator::start(options).await?;
     match &connection_file {
         Some(path) => write_secret(path, &running.owner.reveal())?,
@@ -54,11 +64,21 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         running.https_url.as_ref().map(|url| format!(" and {url}")).unwrap_or_default()
     )?;
     if let Some(ca) = running.ca_file() {
+        let ca = std::path::absolute(ca)?;
         writeln!(stderr, "its certificate authority: {}", ca.display())?;
+        writeln!(stderr, "for the vendor's Python SDK: export REQUESTS_CA_BUNDLE='{}'", ca.display())?;
     }
     super::serve::told_to_end().await?;
     running.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The owner's key from the environment, so that a connection string can stay the same from run to run.
+fn owner_key() -> Result<Option<DeviceKey>> {
+    let Some(text) = env::process(env::EMULATOR_KEY) else { return Ok(None) };
+    let text = Zeroizing::new(text.to_string_lossy().into_owned());
+    let key = DeviceKey::from_base64(text.trim()).with_context(|| format!("{} can't be used", env::EMULATOR_KEY))?;
+    Ok(Some(key))
 }
 
 /// Writes or rewrites a file that only its owner may read.

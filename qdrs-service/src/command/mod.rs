@@ -12,7 +12,7 @@ use anyhow::Result;
 use qdrs_core::{api::Scope, explain::Explain, policy::PolicyError};
 use tracing_subscriber::EnvFilter;
 
-use crate::{config::ConfigError, env, ledger::LedgerError, serve::ServeError};
+use crate::{config::ConfigError, emulator::EmulatorError, env, ledger::LedgerError, serve::ServeError};
 
 mod access;
 mod config;
@@ -85,6 +85,7 @@ pub fn explain(error: &anyhow::Error) -> ExitCode {
         (cause.downcast_ref::<ServeError>().map(|error| error as &dyn Explain))
             .or_else(|| cause.downcast_ref::<ConfigError>().map(|error| error as _))
             .or_else(|| cause.downcast_ref::<LedgerError>().map(|error| error as _))
+            .or_else(|| cause.downcast_ref::<EmulatorError>().map(|error| error as _))
             .or_else(|| cause.downcast_ref::<PolicyError>().map(|error| error as _))
     });
     let mut stderr = std::io::stderr().lock();

@@ -260,7 +260,7 @@ impl Device {
             "status": status_word(settings.enabled),
             "statusReason": settings.status_reason,
             "connectionStateUpdatedTime": NEVER,
-            "statusUpdatedTime": self.status_changed.map_or_else(|| NEVER.to_owned(), |time| hub_time(time)),
+            "statusUpdatedTime": self.status_changed.map_or_else(|| NEVER.to_owned(), hub_time),
             "lastActivityTime": NEVER,
             "cloudToDeviceMessageCount": 0,
             "authentication": settings.authentication.to_json(),

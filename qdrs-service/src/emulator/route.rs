@@ -102,7 +102,7 @@ enum Action {
 impl Action {
     fn operations(&self) -> Vec<Operation> {
         match self {
-            Self::Bulk(bulk) => return bulk.operations(),
+            Self::Bulk(bulk) => bulk.operations(),
             Self::Create { .. } => vec![Operation::Create],
             Self::Update { .. } | Self::WriteTwin { .. } => vec![Operation::Update],
             Self::Delete { .. } => vec![Operation::Delete],

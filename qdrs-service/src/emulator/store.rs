@@ -129,7 +129,7 @@ fn write(connection: &Connection, receiver: &mpsc::Receiver<Message>) {
             let _ = connection.execute_batch("ROLLBACK");
         }
         for done in waiting {
-            let _ = done.send(result.as_ref().map(|()| ()).map_err(ToString::to_string));
+            let _ = done.send(result.as_ref().copied().map_err(ToString::to_string));
         }
     }
 }

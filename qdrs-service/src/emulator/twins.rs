@@ -21,6 +21,9 @@ const DEPTH_MAX: usize = 10;
 /// Whole numbers, as far as a double holds them.
 const INTEGER_MAX: u64 = 1 << 53;
 
+/// One part of a twin.
+type Section = Map<String, Value>;
+
 /// What the hub keeps beside an identity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Twin {
@@ -28,8 +31,8 @@ pub(super) struct Twin {
     etag: u64,
     /// Counts the same writes; a fresh twin has 2.
     pub(super) version: u64,
-    pub(super) tags: Map<String, Value>,
-    desired: Map<String, Value>,
+    pub(super) tags: Section,
+    desired: Section,
     desired_version: u64,
     made: Timestamp,
     desired_changed: Timestamp,
@@ -54,7 +57,8 @@ impl Given {
         Ok(Self { tags, properties: properties.map_err(|error| Refusal::body(&error))? })
     }
 
-    fn sections(self) -> Result<(Option<Map<String, Value>>, Option<Map<String, Value>>), Refusal> {
+    /// Tags and desired properties, where they were given.
+    fn sections(self) -> Result<(Option<Section>, Option<Section>), Refusal> {
         let mut desired = section("desired properties", self.properties.and_then(|properties| properties.desired))?;
         if let Some(desired) = &mut desired {
             // A caller may send a twin back as it was read, with what only the hub writes.
@@ -65,7 +69,7 @@ impl Given {
     }
 }
 
-fn section(what: &str, value: Option<Value>) -> Result<Option<Map<String, Value>>, Refusal> {
+fn section(what: &str, value: Option<Value>) -> Result<Option<Section>, Refusal> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(members)) => Ok(Some(members)),
@@ -76,7 +80,15 @@ fn section(what: &str, value: Option<Value>) -> Result<Option<Map<String, Value>
 impl Twin {
     /// The twin of a new device.
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { etag: 1, version: 2, tags: Map::new(), desired: Map::new(), desired_version: 1, made: now, desired_changed: now }
+        Self {
+            etag: 1,
+            version: 2,
+            tags: Section::new(),
+            desired: Section::new(),
+            desired_version: 1,
+            made: now,
+            desired_changed: now,
+        }
     }
 
     /// The twin of a new device that comes with tags or desired properties in the same call.
@@ -105,7 +117,7 @@ impl Twin {
         let (tags, desired) = given.sections()?;
         let mut twin = self.clone();
         twin.written(now, true);
-        (twin.tags, twin.desired) = (Map::new(), Map::new());
+        (twin.tags, twin.desired) = (Section::new(), Section::new());
         merge(&mut twin.tags, tags.unwrap_or_default());
         merge(&mut twin.desired, desired.unwrap_or_default());
         twin.check()?;
@@ -127,7 +139,7 @@ impl Twin {
     }
 
     pub(super) fn properties_to_json(&self) -> Value {
-        let section = |members: &Map<String, Value>, version: u64, changed: Timestamp| {
+        let section = |members: &Section, version: u64, changed: Timestamp| {
             let mut section = members.clone();
             section.insert("$metadata".into(), json!({"$lastUpdated": format!("{}Z", hub_time(changed))}));
             section.insert("$version".into(), version.into());
@@ -135,7 +147,7 @@ impl Twin {
         };
         json!({
             "desired": section(&self.desired, self.desired_version, self.desired_changed),
-            "reported": section(&Map::new(), 1, self.made),
+            "reported": section(&Section::new(), 1, self.made),
         })
     }
 
@@ -154,7 +166,7 @@ impl Twin {
 }
 
 /// RFC 7396 on two objects; what stays holds no `null`.
-fn merge(into: &mut Map<String, Value>, patch: Map<String, Value>) {
+fn merge(into: &mut Section, patch: Section) {
     for (name, value) in patch {
         match value {
             Value::Null => {
@@ -163,7 +175,7 @@ fn merge(into: &mut Map<String, Value>, patch: Map<String, Value>) {
             Value::Object(members) => {
                 let mut nested = match into.remove(&name) {
                     Some(Value::Object(nested)) => nested,
-                    _ => Map::new(),
+                    _ => Section::new(),
                 };
                 merge(&mut nested, members);
                 into.insert(name, Value::Object(nested));
@@ -175,7 +187,7 @@ fn merge(into: &mut Map<String, Value>, patch: Map<String, Value>) {
     }
 }
 
-fn check_members(what: &str, members: &Map<String, Value>, depth: usize) -> Result<(), Refusal> {
+fn check_members(what: &str, members: &Section, depth: usize) -> Result<(), Refusal> {
     if depth > DEPTH_MAX {
         return Err(Refusal::argument(format!("{what}: nested deeper than {DEPTH_MAX}")));
     }
