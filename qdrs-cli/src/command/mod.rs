@@ -22,6 +22,7 @@ pub mod config;
 pub mod man;
 pub mod ports;
 pub mod provision;
+pub mod register;
 pub mod report;
 pub mod setup;
 pub mod status;
@@ -52,6 +53,8 @@ pub enum Command {
     Setup(setup::Args),
     /// Make a device ready for each serial number: register it, write, check, confirm
     Provision(provision::Args),
+    /// Register a serial number without a device; its connection string goes to a file
+    Register(register::Args),
     /// Say what the service and this station know of a serial number
     Status(status::Args),
     /// Tell what this station has done, as a table, CSV or JSON

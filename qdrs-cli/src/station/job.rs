@@ -29,14 +29,14 @@ pub(super) const CONFIRM_WHEN_STOPPED_MAX: Duration = Duration::from_secs(10);
 
 /// A serial with its credential, for the next device.
 #[derive(Debug)]
-pub(super) struct Ready {
-    pub(super) registration: Box<Registration>,
-    pub(super) credential: DeviceConnectionString,
+pub(crate) struct Ready {
+    pub(crate) registration: Box<Registration>,
+    pub(crate) credential: DeviceConnectionString,
 }
 
 /// Why a step of a serial did not succeed, and what that means for what comes next.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// Another station has it; this one moves on.
     Elsewhere(Option<String>),
     /// It was made in an earlier run.
@@ -50,20 +50,20 @@ pub(super) enum Trouble {
 }
 
 /// What all serials of a run share.
-pub(super) struct Job {
-    pub(super) service: Arc<dyn Service>,
-    pub(super) journal: Arc<Journal>,
-    pub(super) station: String,
-    pub(super) batch: Option<String>,
+pub(crate) struct Job {
+    pub(crate) service: Arc<dyn Service>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) station: String,
+    pub(crate) batch: Option<String>,
     /// May this access code take over at all?
-    pub(super) may_take_over: bool,
+    pub(crate) may_take_over: bool,
     /// The operator's reason to take over what is not plainly this station's own.
-    pub(super) take_over: Option<String>,
+    pub(crate) take_over: Option<String>,
 }
 
 impl Job {
     /// Writes to the journal, off the async threads, since the disk may take its time.
-    pub(super) async fn note(&self, serial: &str, step: Step) -> Result<(), Trouble> {
+    pub(crate) async fn note(&self, serial: &str, step: Step) -> Result<(), Trouble> {
         let (journal, entry) = (Arc::clone(&self.journal), Entry::new(serial, step));
         match tokio::task::spawn_blocking(move || journal.append(entry)).await {
             Ok(Ok(())) => Ok(()),
@@ -75,7 +75,7 @@ impl Job {
     /// The credential of a serial: from the journal if it is there and may be used, else from the service.
     ///
     /// `board` is the hardware id of the device in the slot; none when it does not say, or when none is there yet.
-    pub(super) async fn credential(&self, serial: &str, board: Option<&str>, slot: Option<usize>) -> Result<Ready, Trouble> {
+    pub(crate) async fn credential(&self, serial: &str, board: Option<&str>, slot: Option<usize>) -> Result<Ready, Trouble> {
         let known = self.journal.state(serial);
         if let Some(state) = &known {
             if state.confirmed_at.is_some() {
@@ -229,7 +229,7 @@ impl Job {
     }
 
     /// Tells the service that the device holds its credential; notes its answer.
-    pub(super) async fn confirm(&self, serial: &str) -> Result<(), Trouble> {
+    pub(crate) async fn confirm(&self, serial: &str) -> Result<(), Trouble> {
         let (state, reservation, written) = match self.journal.state(serial) {
             Some(JobState { confirmed_at: Some(_), .. }) => return Ok(()),
             Some(state) => match (state.reservation, state.written.clone()) {

@@ -24,7 +24,7 @@ use crate::{
     screen::{Ending, Event, Fault, Screen, Step, Summary, Verdict},
 };
 
-mod job;
+pub(crate) mod job;
 mod link;
 mod queue;
 mod service;
