@@ -85,6 +85,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
         // clap asks for one of the two.
         (None, None) => return Err(Failure::new(Code::BatchInvalid, "no serial number is given")),
     };
+    let _sandbox = sandbox(settings, printer).await?;
     let screen = Screen::new(ScreenOptions { json: settings.json, quiet: settings.quiet, verbose: settings.verbose > 0 });
     let client = super::connect(settings)?;
     show_waits(&client, &screen);
@@ -120,6 +121,27 @@ fn report(journal: &Journal, serials: &[String], path: &Path) -> Result<(), Fail
     let text = Report::of(&states).write(Format::of(path).unwrap_or(Format::Table), &jiff::tz::TimeZone::system());
     std::fs::write(path, text)
         .map_err(|error| Failure::new(Code::FileUnwritable, format!("the report `{}` can't be written: {error}", path.display())))
+}
+
+/// Starts the sandbox if it is asked for; it ends with what is returned.
+#[cfg(feature = "sandbox")]
+async fn sandbox(settings: &mut Settings, printer: Printer) -> Result<Option<crate::sandbox::Sandbox>, Failure> {
+    if !settings.sandbox {
+        return Ok(None);
+    }
+    let sandbox = crate::sandbox::start(settings).await?;
+    printer.talk(sandbox.said());
+    Ok(Some(sandbox))
+}
+
+/// There is none in this build.
+#[cfg(not(feature = "sandbox"))]
+async fn sandbox(settings: &mut Settings, _: Printer) -> Result<(), Failure> {
+    if settings.sandbox {
+        let help = "use a `qdrs` that was built with its default features";
+        return Err(Failure::with_help(Code::SettingInvalid, "this `qdrs` was built without the sandbox", help));
+    }
+    Ok(())
 }
 
 /// The slots, from the ports that are named; nothing is opened yet.

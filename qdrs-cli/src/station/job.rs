@@ -96,11 +96,11 @@ impl Job {
             if is_dead(state) {
                 return self.register_anew(serial, board, slot, None).await;
             }
-            if let Some(registration) = state.registration.as_ref().filter(|_| !is_in_doubt(state)) {
-                if let Ok(credential) = self.service.open(&state.serial, state.job, registration) {
-                    return Ok(Ready { registration: registration.clone(), credential });
-                }
-                // Sealed to an access code that this station no longer has: the service says whether it may be had again.
+            // If it is sealed to an access code that this station no longer has, the service says whether it may be had again.
+            if let Some(registration) = state.registration.as_ref().filter(|_| !is_in_doubt(state))
+                && let Ok(credential) = self.service.open(&state.serial, state.job, registration)
+            {
+                return Ok(Ready { registration: registration.clone(), credential });
             }
             if !state.job.is_nil() {
                 let board = board.or(state.hardware_id.as_deref());

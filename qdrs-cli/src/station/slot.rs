@@ -19,7 +19,7 @@ use qdrs_core::{
 };
 
 use crate::{
-    device::{Device, DeviceError, Identity},
+    device::{Device, DeviceError, Identity, Why},
     screen::{Fault, Step},
 };
 
@@ -141,20 +141,20 @@ impl Slot {
                 Err(error) => error,
             };
             self.end_if_told(LOOK_EVERY)?;
-            match error.code() {
-                // Nobody is there yet.
-                Code::DeviceSilent | Code::DeviceGone => {
-                    if said.take().is_some() {
-                        self.tell(Report::Step(Step::PutDeviceIn, None))?;
-                    }
-                }
-                Code::PortMissing | Code::PortBusy | Code::PortDenied => {
+            match (error.code(), &error.why) {
+                (_, Why::Port(_)) => {
                     *device = self.reopen(&error)?;
                     said = None;
                     self.tell(Report::Step(Step::PutDeviceIn, None))?;
                 }
+                // Nobody is there yet.
+                (Code::DeviceSilent | Code::DeviceGone, _) => {
+                    if said.take().is_some() {
+                        self.tell(Report::Step(Step::PutDeviceIn, None))?;
+                    }
+                }
                 // Somebody is there, but it is not what it should be: said once, not at every look.
-                code => {
+                (code, _) => {
                     if said.replace(code) != Some(code) {
                         self.tell(Report::Step(Step::PutDeviceIn, Some(Fault::of(&error))))?;
                     }
