@@ -55,7 +55,7 @@ fn events(ports: &[Listed]) -> Vec<Versioned<'_>> {
 
 fn table(ports: &[Listed]) -> String {
     if ports.is_empty() {
-        return "no serial ports here; plug an adapter or a board in (`tcp://host:port` works as well)".to_owned();
+        return "no serial ports here; plug an adapter or a board in (`tcp://host:port` works as well)\n".to_owned();
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["PORT", "USB ID", "WHAT", "SERIAL NUMBER", "SOCKET", "TROUBLE"]);
@@ -78,13 +78,13 @@ fn table(ports: &[Listed]) -> String {
         // What is plugged in says of itself what it likes.
         table.add_row(cells.map(printable));
     }
-    let mut text = table.trim_fmt();
+    let mut text = table.trim_fmt() + "\n";
     let mut places = ports.iter().filter_map(|port| Some((port, port.place.as_deref()?))).peekable();
     if places.peek().is_some() {
-        text.push_str("\n\nnames that stay with the socket, for `--port`:");
+        text.push_str("\nnames that stay with the socket, for `--port`:\n");
     }
     for (port, place) in places {
-        text.push_str(&format!("\n  {}  {place}", port.port));
+        text.push_str(&format!("  {}  {place}\n", port.port));
     }
     text
 }
@@ -114,6 +114,7 @@ mod tests {
     #[test]
     fn a_table_for_people() {
         let text = table(&some());
+        assert!(text.ends_with('\n'));
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         let expected = [
             "PORT          USB ID     WHAT          SERIAL NUMBER  SOCKET      TROUBLE",

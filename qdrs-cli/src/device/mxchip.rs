@@ -286,7 +286,7 @@ impl Mxchip {
     fn take_back(&mut self, sent: usize) -> bool {
         let mut erase = || -> Result<bool, DeviceError> {
             let mut left = sent;
-            while left > 0 {
+            'erasing: while left > 0 {
                 let piece = left.min(AHEAD_BYTES_MAX);
                 self.send(&[0x7f; AHEAD_BYTES_MAX][..piece])?;
                 left -= piece;
@@ -297,7 +297,8 @@ impl Mxchip {
                         Some(Step::Echo(_)) => echoes -= 1,
                         Some(Step::Line(_)) => return Ok(false),
                         Some(Step::EchoEnd | Step::Prompt) => {}
-                        None => break,
+                        // Nothing left to delete, or nobody there.
+                        None => break 'erasing,
                     }
                 }
             }
