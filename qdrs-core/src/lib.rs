@@ -13,6 +13,8 @@ pub mod connection_string;
 pub mod explain;
 pub mod hub;
 pub mod policy;
+#[cfg(test)]
+mod raw_server;
 pub mod sas;
 pub mod serial;
 mod wire;

@@ -184,6 +184,11 @@ impl AzureHub {
         self
     }
 
+    #[cfg(test)]
+    pub(super) fn has_token(&self) -> Option<()> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|_| ())
+    }
+
     /// The header that shows who calls. One signature serves many calls.
     fn authorization(&self) -> HeaderValue {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
