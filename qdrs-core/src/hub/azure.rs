@@ -5,7 +5,7 @@
 //!
 //! Holds always: the owner's key and the tokens made of it are in no log and no error; a device's keys leave this file
 //! only in a request's body, which is wiped once it is sent.
-//! Source: Azure IoT Hub, "Device identity registry" and "Bulk registry operations"; `facts` of a live hub's throttle.
+//! Source: Azure IoT Hub, "Device identity registry" and "Bulk registry operations"; its throttle as seen on a live hub.
 
 use std::{
     fmt,
@@ -185,8 +185,8 @@ impl AzureHub {
     }
 
     #[cfg(test)]
-    pub(super) fn has_token(&self) -> Option<()> {
-        self.token.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|_| ())
+    pub(super) fn has_token(&self) -> bool {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// The header that shows who calls. One signature serves many calls.
