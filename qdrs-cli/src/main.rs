@@ -65,8 +65,8 @@ async fn run(cli: Cli, printer: Printer) -> Result<Outcome, Failure> {
         Command::Setup(args) => until_interrupted(command::setup::run(args, &mut settings, printer)).await,
         // Ctrl-C lets it finish what is in hand.
         Command::Provision(args) => command::provision::run(args, &mut settings, printer).await,
-        Command::Register(args) => until_interrupted(command::register::run(args, &settings, printer)).await,
-        Command::Status(args) => until_interrupted(command::status::run(&args, &settings, printer)).await,
+        Command::Register(args) => until_interrupted(command::register::run(args, &mut settings, printer)).await,
+        Command::Status(args) => until_interrupted(command::status::run(&args, &mut settings, printer)).await,
         Command::Report(args) => command::report::run(&args, &settings, printer),
         Command::Config(args) => command::config::run(&args, &settings, printer),
         Command::Completions(args) => command::completions::run(&args),

@@ -5,8 +5,9 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
+use serde_json::json;
 
-use crate::{failure::Failure, settings::Settings};
+use crate::{failure::Failure, outcome::Outcome, settings::Settings};
 
 /// Prints, as the global flags ask.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +36,13 @@ impl Printer {
         ignore_closed(writeln!(io::stdout().lock(), "{line}"));
     }
 
+    /// What ends every run in JSON: how it went.
+    pub fn summary(self, outcome: Outcome) {
+        if self.json {
+            self.event(&json!({ "v": 1, "event": "summary", "outcome": outcome.as_str(), "exit": outcome.code() }));
+        }
+    }
+
     /// What is being done, to stderr.
     pub fn talk(self, text: impl AsRef<str>) {
         if !self.quiet {
@@ -53,6 +61,7 @@ impl Printer {
         if self.json {
             self.event(&failure.json());
         }
+        self.summary(failure.outcome());
         ignore_closed(write!(anstream::stderr().lock(), "{}", failure.said()));
     }
 }

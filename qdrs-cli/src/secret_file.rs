@@ -4,6 +4,7 @@
 //! mode to set or check.
 
 use std::{
+    ffi::OsString,
     fs::{File, OpenOptions},
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -71,9 +72,19 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder_of(path)
 }
 
-/// A synced file beside `path`, gone again unless it gets its name. The crate makes it with mode 0600.
+/// A synced file beside `path`, gone again unless it gets its name. The crate makes it anew with mode 0600.
+///
+/// Always of the same name, so that what a killed run left is cleared away by the next, which writes the same file.
 fn temporary(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
-    let mut file = tempfile::Builder::new().prefix(".qdrs-").tempfile_in(folder_of(path))?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let (mut before, folder) = (OsString::from("."), folder_of(path));
+    before.push(name);
+    before.push(".qdrs-new");
+    match std::fs::remove_file(folder.join(&before)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = tempfile::Builder::new().prefix(&before).rand_bytes(0).tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     Ok(file)
@@ -151,6 +162,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("secret");
         write(&path, b"one").expect("writes");
+        // As a killed run leaves it.
+        std::fs::write(folder.path().join(".secret.qdrs-new"), b"o").expect("writes");
         write(&path, b"two").expect("replaces");
         assert_eq!(write_new(&path, b"three").expect_err("never replaces").kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(read(&path).expect("reads").as_slice(), b"two");

@@ -26,6 +26,7 @@ pub fn run(_: &Args, settings: &Settings, printer: Printer) -> Result<Outcome, F
         for (name, value, origin) in &rows {
             printer.event(&json!({ "v": 1, "event": "setting", "name": name, "value": value, "origin": origin }));
         }
+        printer.summary(Outcome::AllPassed);
     } else {
         printer.result(table(&rows));
     }

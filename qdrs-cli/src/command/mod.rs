@@ -140,8 +140,11 @@ fn read_ca(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
     Ok(pem)
 }
 
+#[cfg(all(test, feature = "sandbox"))]
+mod tests;
+
 #[cfg(test)]
-mod tests {
+mod help_tests {
     use clap::CommandFactory;
 
     use super::*;

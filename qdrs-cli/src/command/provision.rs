@@ -125,7 +125,7 @@ fn report(journal: &Journal, serials: &[String], path: &Path) -> Result<(), Fail
 
 /// Starts the sandbox if it is asked for; it ends with what is returned.
 #[cfg(feature = "sandbox")]
-async fn sandbox(settings: &mut Settings, printer: Printer) -> Result<Option<crate::sandbox::Sandbox>, Failure> {
+pub(super) async fn sandbox(settings: &mut Settings, printer: Printer) -> Result<Option<crate::sandbox::Sandbox>, Failure> {
     if !settings.sandbox {
         return Ok(None);
     }
@@ -136,7 +136,7 @@ async fn sandbox(settings: &mut Settings, printer: Printer) -> Result<Option<cra
 
 /// There is none in this build.
 #[cfg(not(feature = "sandbox"))]
-async fn sandbox(settings: &mut Settings, _: Printer) -> Result<(), Failure> {
+pub(super) async fn sandbox(settings: &mut Settings, _: Printer) -> Result<(), Failure> {
     if settings.sandbox {
         let help = "use a `qdrs` that was built with its default features";
         return Err(Failure::with_help(Code::SettingInvalid, "this `qdrs` was built without the sandbox", help));

@@ -57,8 +57,13 @@ enum Out {
 /// # Errors
 ///
 /// When the service refuses the serial or this station, or the file can't be written.
-pub async fn run(args: Args, settings: &Settings, printer: Printer) -> Result<Outcome, Failure> {
+pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Result<Outcome, Failure> {
     let out = Out::of(&args, std::io::stdout().is_terminal())?;
+    let _sandbox = super::provision::sandbox(settings, printer).await?;
+    register(args, out, settings, printer).await
+}
+
+async fn register(args: Args, out: Out, settings: &Settings, printer: Printer) -> Result<Outcome, Failure> {
     let client = super::connect(settings)?;
     super::tell_waits(&client, printer);
     let access = client.access().await?;
@@ -183,6 +188,7 @@ fn said(job: &Job, serial: &str, out: &Out, printer: Printer, how: &str) -> Resu
             "v": 1, "event": "registered", "serial": serial, "device_id": device_id, "out": out.place(), "evidence": out.evidence(),
             "confirmed_at": state.and_then(|state| state.confirmed_at),
         }));
+        printer.summary(Outcome::AllPassed);
     } else {
         let place = match out {
             Out::File(path) => format!("; its connection string is in {}", path.display()),

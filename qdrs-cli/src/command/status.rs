@@ -25,7 +25,8 @@ pub struct Args {
 /// # Errors
 ///
 /// When the service can't be asked or knows no such serial, or the journal can't be read.
-pub async fn run(args: &Args, settings: &Settings, printer: Printer) -> Result<Outcome, Failure> {
+pub async fn run(args: &Args, settings: &mut Settings, printer: Printer) -> Result<Outcome, Failure> {
+    let _sandbox = super::provision::sandbox(settings, printer).await?;
     let client = super::connect_for(settings, super::PATIENCE_SHORT)?;
     super::tell_waits(&client, printer);
     let status = client.status(args.serial.trim()).await?;
@@ -42,6 +43,7 @@ pub async fn run(args: &Args, settings: &Settings, printer: Printer) -> Result<O
             event["journal"] = journal;
         }
         printer.event(&event);
+        printer.summary(Outcome::AllPassed);
     } else {
         printer.result(lines(&status, here, &settings.station, &TimeZone::system()));
     }
