@@ -22,6 +22,7 @@ from msrest.exceptions import HttpOperationError
 OWNER = os.environ["QDRS_TEST_OWNER"]
 HUB = IoTHubRegistryManager(OWNER)
 PRIMARY = base64.b64encode(bytes(range(32))).decode()
+WRONG = base64.b64encode(bytes(range(200, 232))).decode()
 SECONDARY = base64.b64encode(bytes(range(1, 33))).decode()
 
 
@@ -204,7 +205,7 @@ def check_tokens():
         return IoTHubRegistryManager(text)
 
     hub_with().get_devices(1)
-    refused(401, "IotHubUnauthorizedAccess", hub_with(SharedAccessKey=PRIMARY).get_devices, 1)
+    refused(401, "IotHubUnauthorizedAccess", hub_with(SharedAccessKey=WRONG).get_devices, 1)
     refused(401, "IotHubUnauthorizedAccess", hub_with(SharedAccessKeyName="nobody").get_devices, 1)
 
 

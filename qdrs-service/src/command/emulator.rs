@@ -13,7 +13,7 @@ use qdrs_core::connection_string::DeviceKey;
 use zeroize::Zeroizing;
 
 use crate::{
-    emulator::{Emulator, EmulatorOptions},
+    emulator::{Emulator, EmulatorOptions, Tier},
     env,
 };
 
@@ -40,18 +40,36 @@ pub(super) struct Args {
     /// Write the hub owner connection string to this file, mode 0600, instead of printing it
     #[arg(long, value_name = "FILE")]
     connection_file: Option<PathBuf>,
+    /// Throttle as a hub of tier `s1` (100 registrations a minute a unit) or `s3` (5,000) does
+    #[arg(long, value_name = "TIER", value_parser = ["s1", "s2", "s3"])]
+    tier: Option<String>,
+    /// How many units of the tier
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "tier")]
+    units: u32,
+    /// Let the throttle's time pass that many times faster
+    #[arg(long, value_name = "N", default_value_t = 1.0, requires = "tier")]
+    time_scale: f64,
     /// Take orders to fail, at /_emulator/faults, from this machine
     #[arg(long)]
     faults: bool,
 }
 
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
-    let Args { http, https, hub_name, host_name: host_names, store, ca_dir, connection_file, faults: faults_over_http } = args;
-    let owner_key = owner_key()?;
-    let options =
-        EmulatorOptions { http, https, hub_name, host_names, owner_key, store, ca_dir, faults_over_http, ..Default::default() };
+    let tier = args.tier.as_deref().map(|tier| if tier == "s3" { Tier::large(args.units) } else { Tier::standard(args.units) });
+    let options = EmulatorOptions {
+        http: args.http,
+        https: args.https,
+        hub_name: args.hub_name,
+        host_names: args.host_name,
+        owner_key: owner_key()?,
+        store: args.store,
+        ca_dir: args.ca_dir,
+        tier: tier.map(|tier| tier.scaled(args.time_scale)),
+        faults_over_http: args.faults,
+        ..EmulatorOptions::default()
+    };
     let running = Emulator::start(options).await?;
-    match &connection_file {
+    match &args.connection_file {
         Some(path) => write_secret(path, &running.owner.reveal())?,
         // Printed since it is what one starts the emulator for; it opens nothing but this emulator.
         None => writeln!(io::stdout(), "{}", running.owner.reveal().as_str())?,

@@ -307,6 +307,22 @@ mod tests {
         assert!(Bulk::parse((0..100).map(|n| create(n.to_string())).collect::<Value>().to_string().as_bytes()).is_ok());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_entry_is_too_strange(member in "[a-zA-Z]{1,8}", text in ".{0,20}", number in proptest::num::i64::ANY) {
+            let strange = json!([number, null, {&member: text}]);
+            for value in [json!(text), json!(number), json!({&member: strange}), strange] {
+                for name in ["id", "importMode", "authentication", "tags", "properties", "status", "eTag", member.as_str()] {
+                    let mut entry = json!({"id": "d", "importMode": "createOrUpdate"});
+                    entry[name] = value.clone();
+                    if let Ok(bulk) = Bulk::parse(json!([entry]).to_string().as_bytes()) {
+                        bulk.apply(&registry(), &Options { strict_ids: false, without_twin: false });
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_bad_key_or_module_is_that_entrys_error() {
         let registry = registry();

@@ -47,16 +47,19 @@ mod registry;
 mod route;
 mod server;
 mod store;
+mod tier;
 mod tls;
 mod twins;
 
 pub use faults::{Fault, Faults, Operation, Rule, Seen};
 pub use registry::{Known, Registry};
+pub use tier::Tier;
 pub use tls::CA_FILE;
 
 use auth::{Auth, OWNER};
 use route::Hub;
 use store::Store;
+use tier::Throttle;
 use tls::Tls;
 
 /// How many devices the real hub takes at most.
@@ -81,6 +84,8 @@ pub struct EmulatorOptions {
     pub ca_dir: Option<PathBuf>,
     /// How many devices fit.
     pub devices_max: usize,
+    /// Throttles as this tier of the real hub; not at all without it.
+    pub tier: Option<Tier>,
     /// Takes only device ids of the newest document, without `+` and `#`.
     pub strict_ids: bool,
     /// Serves the fault switch at `/_emulator/faults`, to callers on this machine.
@@ -98,6 +103,7 @@ impl Default for EmulatorOptions {
             store: None,
             ca_dir: None,
             devices_max: DEVICES_MAX,
+            tier: None,
             strict_ids: false,
             faults_over_http: false,
         }
@@ -213,9 +219,11 @@ impl Emulator {
             registry: Arc::new(Registry::new(held.devices, options.devices_max, store)),
             auth: Auth::new(owner_key, hosts),
             faults: Faults::default(),
+            throttle: Throttle::default(),
             faults_over_http: options.faults_over_http,
             strict_ids: options.strict_ids,
         });
+        hub.throttle.set(options.tier);
         let (stop, stopped) = watch::channel(false);
         let mut servers = JoinSet::new();
         servers.spawn(server::serve(http, None, Arc::clone(&hub), stopped.clone()));
@@ -314,6 +322,11 @@ impl Running {
     /// If there is no such policy, or the host name is none.
     pub fn connection_string(&self, host_name: &str, policy: &str) -> Result<OwnerConnectionString, ConnectionStringError> {
         self.hub.connection_string(host_name, policy)
+    }
+
+    /// Throttles as this tier from now on, its burst unused; not at all with `None`.
+    pub fn set_tier(&self, tier: Option<Tier>) {
+        self.hub.throttle.set(tier);
     }
 
     /// Lets the hub's clock differ from this machine's by that many seconds: what a token's end is held against.

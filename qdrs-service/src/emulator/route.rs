@@ -19,6 +19,7 @@ use super::{
     errors::{self, Answer, Refusal, json_answer, no_content},
     faults::{self, Faults, Operation, Plan, Rule},
     registry::{IfMatch, Registry},
+    tier::{Throttle, Verdict},
     twins::{self, Twin},
 };
 
@@ -43,6 +44,7 @@ pub(super) struct Hub {
     pub(super) registry: Arc<Registry>,
     pub(super) auth: Auth,
     pub(super) faults: Faults,
+    pub(super) throttle: Throttle,
     pub(super) faults_over_http: bool,
     pub(super) strict_ids: bool,
 }
@@ -63,14 +65,15 @@ enum Target {
 
 impl Target {
     /// Each segment is decoded once, after the path was split: an encoded slash stays part of an id.
-    fn parse(path: &str) -> Self {
+    fn parse(method: &Method, path: &str) -> Self {
         let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         let id = |text: &str| percent_decode_str(text).decode_utf8().ok().filter(|id| !id.is_empty()).map(|id| id.into_owned());
         let with_id = |text: &str, target: fn(String) -> Self| id(text).map_or(Self::Unknown, target);
         match segments.as_slice() {
             // Node's SDK lists with a slash at the end.
             ["devices"] | ["devices", ""] => Self::Devices,
-            ["devices", "query"] => Self::Query,
+            // A device may be called `query` too.
+            ["devices", "query"] if method == Method::POST => Self::Query,
             ["devices", text] => with_id(text, Self::Device),
             ["twins", text] => with_id(text, Self::Twin),
             ["statistics", "devices"] => Self::DeviceStatistics,
@@ -125,6 +128,15 @@ impl Action {
         }
     }
 
+    /// As how many registry operations the hub's throttle counts it; none if another limit holds for it.
+    fn registry_operations(&self) -> Option<usize> {
+        match self {
+            Self::Bulk(bulk) => Some(bulk.device_ids().len()),
+            Self::Create { .. } | Self::Update { .. } | Self::Get { .. } | Self::Delete { .. } | Self::List { .. } => Some(1),
+            _ => None,
+        }
+    }
+
     fn changes(&self) -> bool {
         matches!(self, Self::Create { .. } | Self::Update { .. } | Self::Delete { .. } | Self::Bulk(_) | Self::WriteTwin { .. })
     }
@@ -143,9 +155,18 @@ pub(super) async fn answer(hub: &Arc<Hub>, peer: SocketAddr, parts: Parts, body:
         Ok(action) => action,
         Err(refusal) => return Ok(refusal.answer()),
     };
-    let plan = hub.faults.plan(&faults::Call { operations: &action.operations(), device_ids: &action.device_ids() });
+    let mut plan = hub.faults.plan(&faults::Call { operations: &action.operations(), device_ids: &action.device_ids() });
     if plan.drop_request {
         return Err(Dropped);
+    }
+    if let Some(operations) = action.registry_operations() {
+        match hub.throttle.take(operations) {
+            Verdict::Served(wait) => plan.delay += wait,
+            Verdict::Refused(wait) => {
+                plan.delay += wait;
+                plan.refusal.get_or_insert_with(|| Refusal::throttled(None));
+            }
+        }
     }
     if plan.delay.is_zero() {
         return hub.carry_out(action, plan).await;
@@ -183,7 +204,7 @@ impl Hub {
 
     /// Address, token, version and body, in that order.
     fn admit(&self, parts: &Parts, body: &[u8]) -> Result<Action, Refusal> {
-        let target = Target::parse(parts.uri.path());
+        let target = Target::parse(&parts.method, parts.uri.path());
         let path = percent_decode_str(parts.uri.path()).decode_utf8().map_err(|_| Refusal::argument("The path is not UTF-8"))?;
         let write = parts.method != Method::GET;
         let need = match &target {
@@ -372,7 +393,7 @@ mod tests {
         for (path, target) in [
             ("/devices", Target::Devices),
             ("/devices/", Target::Devices),
-            ("/devices/query", Target::Query),
+            ("/devices/query", device("query")),
             ("/devices/dev1", device("dev1")),
             ("/devices/a%20b-.%2B%25_%23%2A%3F%21%28%29%2C%3D%40%24%27%3A", device("a b-.+%_#*?!(),=@$':")),
             ("/devices/a%20b-.%2B%25_%23*%3F!()%2C%3D%40%24'%3A", device("a b-.+%_#*?!(),=@$':")),
@@ -385,7 +406,22 @@ mod tests {
             ("/twins/dev1/methods", Target::Unknown),
             ("/", Target::Unknown),
         ] {
-            assert_eq!(Target::parse(path), target, "{path}");
+            assert_eq!(Target::parse(&Method::GET, path), target, "{path}");
+        }
+        assert_eq!(Target::parse(&Method::POST, "/devices/query"), Target::Query);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_id_comes_through_its_encoding(id in ".{1,40}") {
+            let path = format!("/devices/{}", percent_encoding::utf8_percent_encode(&id, percent_encoding::NON_ALPHANUMERIC));
+            proptest::prop_assert_eq!(Target::parse(&Method::GET, &path), Target::Device(id));
+        }
+
+        #[test]
+        fn no_address_query_or_condition_is_too_strange(text in ".{0,60}") {
+            Target::parse(&Method::GET, &text);
+            let _ = (parameter(&text, "top"), check_version(Some(&text)).is_ok(), IfMatch::parse(&text));
         }
     }
 

@@ -10,7 +10,7 @@ use qdrs_core::{
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
-use super::{Emulator, EmulatorOptions, Fault, Operation, Rule, Running};
+use super::{Emulator, EmulatorOptions, Fault, Operation, Rule, Running, Tier};
 
 const VERSION: &str = "api-version=2021-04-12";
 
@@ -449,4 +449,22 @@ async fn of_many_creates_of_one_id_one_wins() {
         won += usize::from(attempt.await.expect("ends") == 200);
     }
     assert_eq!((won, world.hub.registry.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_tier_counts_the_devices_of_a_bulk_call_and_refuses_after_a_wait() {
+    let tier = Tier { per_minute: 6000, burst: 10, time_scale: 100.0 };
+    let world = World::with(EmulatorOptions { tier: Some(tier), ..EmulatorOptions::default() }).await;
+    let bulk = |count| (0..count).map(|n| json!({"id": format!("d{n}"), "importMode": "create"})).collect::<Value>();
+    assert_eq!(world.call("POST", "/devices", None, bulk(10)).await.status, 200, "the burst is free");
+    // 10,000 a second from here on, by the time scale; a hundred have to wait for 10 ms, which the queue allows.
+    assert_eq!(world.call("POST", "/devices", None, bulk(100)).await.status, 400, "ten of them are there already");
+    assert_eq!(world.hub.registry.len(), 100);
+
+    world.hub.set_tier(Some(Tier { per_minute: 1, burst: 1, time_scale: 1000.0 }));
+    assert_eq!(world.get("/devices/d0").await.status, 200);
+    assert_eq!(world.call("POST", "/devices", None, bulk(5)).await.outcome(), (429, "ThrottlingBacklogTimeout"));
+    assert_eq!(world.get("/twins/d0").await.status, 200, "twins have a limit of their own");
+    world.hub.set_tier(None);
+    assert_eq!(world.get("/devices/d0").await.status, 200);
 }
