@@ -127,7 +127,7 @@ impl HubConfig {
     /// # Errors
     /// When its file can't be read.
     pub fn ca_pem(&self) -> Result<Option<Vec<u8>>, ConfigError> {
-        self.ca_file.as_deref().map(|path| fs_err::read(path).map_err(ConfigError::Read)).transpose()
+        self.ca_file.as_deref().map(|path| read(path)).transpose()
     }
 }
 
@@ -212,9 +212,14 @@ pub enum ConfigError {
     /// Nobody named a config file and none is where it could be.
     #[error("there is no config file: neither {} nor {}", PLACES[0], PLACES[1])]
     NoFile,
-    /// A file can't be read; the error names it.
-    #[error(transparent)]
-    Read(std::io::Error),
+    /// A file can't be read.
+    #[error("can't read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// The config file is not TOML, or holds what no setting is called.
     #[error("{}, line {line}: {why}", path.display())]
     Syntax {
@@ -288,6 +293,12 @@ fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
+impl ConfigError {
+    fn read(path: &Path, error: std::io::Error) -> Self {
+        Self::Read { path: path.to_owned(), error }
+    }
+}
+
 impl Explain for ConfigError {
     fn code(&self) -> Code {
         Code::SettingInvalid
@@ -296,7 +307,7 @@ impl Explain for ConfigError {
     fn help(&self) -> String {
         match self {
             Self::NoFile => "write one with `qdrs-service init`, or name it with --config".into(),
-            Self::Read(_) => "check the path and who may read the file".into(),
+            Self::Read { .. } => "check the path and who may read the file".into(),
             Self::Syntax { .. } => "compare with the commented file that `qdrs-service init` writes".into(),
             Self::NoVersion { .. } => format!("write `version = {VERSION}` as its first line"),
             Self::Newer { .. } => "install the service that wrote it, or a newer one".into(),
@@ -366,7 +377,7 @@ fn config_path(flags: &Flags, env: env::Lookup<'_>) -> Result<PathBuf, ConfigErr
 }
 
 fn read_config(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
-    let size = fs_err::metadata(path).map_err(ConfigError::Read)?.len();
+    let size = std::fs::metadata(path).map_err(|error| ConfigError::read(path, error))?.len();
     if size > FILE_BYTES_MAX {
         return Err(ConfigError::Value {
             what: path.display().to_string(),
@@ -374,7 +385,7 @@ fn read_config(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
             why: format!("it has {size} bytes, and a config file has {FILE_BYTES_MAX} at most"),
         });
     }
-    fs_err::read_to_string(path).map(Zeroizing::new).map_err(ConfigError::Read)
+    std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| ConfigError::read(path, error))
 }
 
 /// The version first: a newer file may hold what this version would call unknown.
@@ -554,7 +565,7 @@ fn resolve_policies(
     };
     for file in files {
         let file = base.join(file);
-        let text = fs_err::read_to_string(&file).map_err(ConfigError::Read)?;
+        let text = std::fs::read_to_string(&file).map_err(|error| ConfigError::read(&file, error))?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let policy = Policy::parse(&name, &text).map_err(|error| wrong(&name, &file, error.to_string()))?;
         if policies.insert(name.clone(), policy).is_some() {
@@ -564,18 +575,26 @@ fn resolve_policies(
     Ok(policies)
 }
 
+/// Reads a file that is no secret, such as a certificate.
+///
+/// # Errors
+/// When it can't be read.
+pub fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(path).map_err(|error| ConfigError::read(path, error))
+}
+
 /// Reads a file that holds one secret.
 ///
 /// # Errors
 /// When it can't be read, is no text, or others may read it.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
     check_mode(path)?;
-    fs_err::read_to_string(path).map(Zeroizing::new).map_err(ConfigError::Read)
+    std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| ConfigError::read(path, error))
 }
 
 /// Refuses a file that its group or others may read. Windows has no such bits; there the folder's rights hold.
 pub fn check_mode(path: &Path) -> Result<(), ConfigError> {
-    let metadata = fs_err::metadata(path).map_err(ConfigError::Read)?;
+    let metadata = std::fs::metadata(path).map_err(|error| ConfigError::read(path, error))?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
@@ -587,4 +606,130 @@ pub fn check_mode(path: &Path) -> Result<(), ConfigError> {
     #[cfg(not(unix))]
     let _ = metadata;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+
+    const CONNECTION: &str =
+        "HostName=example.azure-devices.net;SharedAccessKeyName=registryReadWrite;SharedAccessKey=c2VjcmV0IG9mIHRoZSBvd25lcg==";
+
+    struct World {
+        dir: tempfile::TempDir,
+        variables: BTreeMap<&'static str, String>,
+        flags: Flags,
+    }
+
+    impl World {
+        fn new(config: &str) -> Self {
+            let dir = tempfile::tempdir().expect("a folder");
+            let flags = Flags { config: Some(dir.path().join("service.toml")), ..Flags::default() };
+            let world = Self { dir, variables: BTreeMap::new(), flags };
+            world.write("service.toml", config, 0o644);
+            world
+        }
+
+        fn write(&self, name: &str, text: &str, mode: u32) {
+            let path = self.dir.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            #[cfg(unix)]
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("set");
+        }
+
+        fn load(&self) -> Result<Config, ConfigError> {
+            Config::load(&self.flags, &|name| self.variables.get(name).map(OsString::from))
+        }
+
+        fn refused(&self) -> String {
+            let error = self.load().expect_err("refused").to_string();
+            error.replace(&self.dir.path().display().to_string(), "DIR")
+        }
+    }
+
+    #[test]
+    fn the_sample_is_sound() {
+        let world = World::new(SAMPLE);
+        world.write("hub-connection", CONNECTION, 0o600);
+        let config = world.load().expect("loads");
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.limits, Limits::default(), "the sample shows the defaults");
+        assert_eq!(config.ledger, world.dir.path().join("qdrs-ledger.sqlite"));
+        assert_eq!(config.hub_name(None).expect("a hub"), "main");
+        assert_eq!(config.policy(None).expect("a policy").name, "default");
+        assert_eq!(config.hubs["main"].owner("main").expect("opens").host_name, "example.azure-devices.net");
+    }
+
+    #[test]
+    fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
+        let mut world = World::new("version = 1\nlisten = '127.0.0.1:1'\nledger = 'a'");
+        let listen = |world: &World| world.load().expect("loads").listen.port();
+        assert_eq!(listen(&world), 1);
+        world.variables.insert(env::LISTEN, "127.0.0.1:2".into());
+        assert_eq!(listen(&world), 2);
+        world.flags.listen = Some("127.0.0.1:3".into());
+        assert_eq!(listen(&world), 3);
+        let config = world.load().expect("loads");
+        let origins: Vec<_> = config.origins.iter().map(|(name, _, origin)| (*name, *origin)).collect();
+        assert_eq!(origins, [("listen", Origin::Flag), ("ledger", Origin::File)]);
+    }
+
+    #[test]
+    fn the_version_is_asked_for_before_anything_else() {
+        assert_eq!(
+            World::new("version = 2\nshiny = true").refused(),
+            "DIR/service.toml: it has version 2, and this service reads version 1 at most"
+        );
+        assert_eq!(World::new("listen = '127.0.0.1:1'").refused(), "DIR/service.toml: there is no `version = 1`");
+    }
+
+    #[test]
+    fn a_fault_names_its_line_and_never_shows_it() {
+        let world = World::new(&format!("version = 1\n[hubs.main]\nconection = '{CONNECTION}'"));
+        let refused = world.refused();
+        assert!(refused.starts_with("DIR/service.toml, line 3: unknown field `conection`"), "{refused}");
+        assert!(!refused.contains("c2VjcmV0"), "{refused}");
+        let broken = World::new(&format!("version = 1\n[hubs.main]\nconnection = '{CONNECTION}")).refused();
+        assert!(broken.contains("line 3") && !broken.contains("c2VjcmV0"), "{broken}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_secret_that_others_may_read_is_refused() {
+        let world = World::new("version = 1\n[hubs.main]\nconnection_file = 'hub'");
+        world.write("hub", CONNECTION, 0o640);
+        let error = world.load().expect("loads without its secrets").hubs["main"].owner("main").expect_err("refused");
+        assert!(error.to_string().ends_with("it holds a secret, and its mode 640 lets others read it"), "{error}");
+        let inline = World::new(&format!("version = 1\n[hubs.main]\nconnection = '{CONNECTION}'"));
+        assert!(matches!(inline.load(), Err(ConfigError::Open { .. })));
+    }
+
+    #[test]
+    fn variables_alone_make_a_hub() {
+        let mut world = World::new("version = 1");
+        world.variables.insert(env::HUB_CONNECTION, CONNECTION.into());
+        world.variables.insert(env::HUB_ENDPOINT, "http://127.0.0.1:8081".into());
+        let config = world.load().expect("loads");
+        assert_eq!(config.default_hub.as_deref(), Some("main"));
+        assert_eq!(config.hubs["main"].owner("main").expect("opens").key_name, "registryReadWrite");
+        assert!(!format!("{config:?}").contains("c2VjcmV0"), "no secret in Debug");
+    }
+
+    #[test]
+    fn what_can_not_be_is_said_in_a_sentence() {
+        for (config, says) in [
+            ("listen = 'here'", "listen (file): `here` is no address and port, such as 127.0.0.1:8080"),
+            ("tls_cert = 'a'", "TLS needs both a certificate and its key; tls_key is missing"),
+            ("default_hub = 'x'", "there is no hub `x`; the config has none"),
+            ("[hubs.a]\nendpoint = 'ftp://x'", "hub `a`, endpoint (file): `ftp` is neither http nor https"),
+            (
+                "[limits]\ncode_burst = 0",
+                "limits (DIR/service.toml): `code_burst` is 0, so nobody could ask anything; it is 1 at least",
+            ),
+        ] {
+            assert_eq!(World::new(&format!("version = 1\n{config}")).refused(), says);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use qdrs_core::explain::Explain as _;
 
 use crate::{
-    config::{Config, ConfigError, Flags, check_mode},
+    config::{Config, ConfigError, Flags, check_mode, read},
     env,
 };
 
@@ -73,7 +73,7 @@ fn faults(config: &Config) -> Vec<ConfigError> {
     match &config.tls {
         Some(tls) => {
             wrong.extend(check_mode(&tls.key).err());
-            wrong.extend(fs_err::metadata(&tls.cert).map_err(ConfigError::Read).err());
+            wrong.extend(read(&tls.cert).err());
         }
         None if config.listen.ip().is_loopback() => {}
         None => wrong.push(ConfigError::PlainHttp(config.listen)),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::{
     body::Bytes,
     extract::{FromRequest as _, Request},
-    http::{HeaderMap, Method, StatusCode},
+    http::StatusCode,
 };
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
@@ -75,10 +75,10 @@ impl Caller {
 /// The refusal of the first check that fails.
 pub async fn authenticate(app: &App, wish: Wish, request: Request) -> Result<Caller, Refusal> {
     let (parts, body) = request.into_parts();
-    let job = if parts.method == Method::PUT { job_of(&parts.headers)? } else { String::new() };
     // The address exactly as it was sent is what was signed: no route or decoder has touched `parts.uri`.
     let claim = Claim::parse(parts.method.as_str(), parts.uri.path(), parts.uri.query(), &parts.headers)
         .map_err(|error| signature(&error))?;
+    let job = job_of(&claim)?;
     let now = Timestamp::now();
     claim.check_times(now.as_second()).map_err(|error| signature(&error))?;
     // Only now the body: most of what is refused never gets so far.
@@ -123,23 +123,14 @@ fn signature(error: &SignatureError) -> Refusal {
     refusal
 }
 
-/// The one Idempotency-Key of a PUT, without its quotes.
-fn job_of(headers: &HeaderMap) -> Result<String, Refusal> {
-    let mut all = headers.get_all("idempotency-key").iter();
-    let Some(value) = all.next() else {
-        return Err(answer::bad(Code::IdempotencyKeyMissing, "the header Idempotency-Key is missing"));
-    };
-    let malformed = |why: &str| answer::bad(Code::BadRequest, format!("the header Idempotency-Key {why}"));
-    if all.next().is_some() {
-        return Err(malformed("stands there twice"));
+/// The Idempotency-Key without its quotes; empty unless it is a PUT, which always has one.
+fn job_of(claim: &Claim) -> Result<String, Refusal> {
+    let Some(header) = claim.idempotency_key() else { return Ok(String::new()) };
+    let key = idempotency_key_value(header).map_err(|error| answer::refuse(&error))?;
+    if key.len() > JOB_BYTES_MAX {
+        return Err(answer::bad(Code::BadRequest, format!("the header Idempotency-Key is longer than {JOB_BYTES_MAX} bytes")));
     }
-    let text = value.to_str().map_err(|_| malformed("holds something other than ASCII"))?;
-    let key = idempotency_key_value(text).map_err(|error| malformed(&format!("is malformed: {error}")))?;
-    match key.len() {
-        0 => Err(malformed("is empty")),
-        1..=JOB_BYTES_MAX => Ok(key),
-        _ => Err(malformed(&format!("is longer than {JOB_BYTES_MAX} bytes"))),
-    }
+    Ok(key)
 }
 
 async fn read_body(request: Request) -> Result<Bytes, Refusal> {
