@@ -127,7 +127,7 @@ impl HubConfig {
     /// # Errors
     /// When its file can't be read.
     pub fn ca_pem(&self) -> Result<Option<Vec<u8>>, ConfigError> {
-        self.ca_file.as_deref().map(|path| read(path)).transpose()
+        self.ca_file.as_deref().map(read).transpose()
     }
 }
 
