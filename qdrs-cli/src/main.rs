@@ -79,7 +79,7 @@ async fn run(cli: Cli, printer: Printer) -> Result<Outcome, Failure> {
 async fn until_interrupted(command: impl Future<Output = Result<Outcome, Failure>>) -> Result<Outcome, Failure> {
     tokio::select! {
         ended = command => ended,
-        Ok(()) = tokio::signal::ctrl_c() => Ok(Outcome::Interrupted),
+        Ok(()) = tokio::signal::ctrl_c() => Err(Failure::new(Code::Interrupted, "interrupted")),
     }
 }
 

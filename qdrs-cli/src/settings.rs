@@ -285,7 +285,7 @@ impl Explain for SettingsError {
             Self::NoHome => "name the files with `--config` and `--journal`".into(),
             Self::FileNewer { .. } => "use the newer `qdrs`, or another file with `--config`".into(),
             Self::FileUnreadable { .. } => "check its path and permissions".into(),
-            Self::File { .. } => "mend the file, or write it anew with `qdrs setup URL`".into(),
+            Self::File { .. } => "mend the file, or remove it and run `qdrs setup URL`".into(),
             Self::Value { .. } => self.code().help().to_owned(),
         }
     }

@@ -37,6 +37,10 @@ pub struct Args {
 ///
 /// When there is no journal, or it or the file can't be used.
 pub fn run(args: &Args, settings: &Settings, printer: Printer) -> Result<Outcome, Failure> {
+    if settings.sandbox {
+        let help = "`qdrs --sandbox provision … --report FILE` writes one before the sandbox is gone";
+        return Err(Failure::with_help(Code::SettingInvalid, "the sandbox keeps no journal", help));
+    }
     let path = settings.journal_path()?;
     if !path.exists() {
         let text = format!("there is no journal `{}`: this station has made nothing yet", path.display());

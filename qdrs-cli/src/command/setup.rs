@@ -3,7 +3,10 @@
 //! Asks for the access code, checks it with the service, and only then keeps it and writes the configuration file: a
 //! setup that failed leaves what was there before.
 
-use std::io::{IsTerminal, Read};
+use std::{
+    io::{IsTerminal, Read},
+    path::Path,
+};
 
 use qdrs_core::{
     access::AccessCode,
@@ -45,7 +48,9 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
     let url = parse_service(args.url, &Origin::Flag("URL"))?;
     settings.set_service(Setting { value: url.clone(), origin: Origin::Flag("URL") })?;
 
-    let (code, from_file) = match &settings.code_file.value {
+    // A file that an earlier setup noted is about the code that is now replaced.
+    let named = matches!(settings.code_file.origin, Origin::Flag(_) | Origin::Variable(_));
+    let (code, from_file) = match settings.code_file.value.as_ref().filter(|_| named) {
         Some(path) => (keystore::from_file(path)?.0, Some(path.clone())),
         None => (ask_for_code(printer)?, None),
     };
@@ -60,14 +65,14 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
     super::tell_waits(&client, printer);
     let info = client.access().await?;
 
-    let (place, because) = match from_file {
-        Some(path) => (Place::File(path), None),
+    let (place, because) = match &from_file {
+        Some(path) => (Place::File(path.clone()), None),
         None => {
             let kept = keystore::keep(settings, &url, &code)?;
             (kept.place, kept.because)
         }
     };
-    write_config(settings, &place)?;
+    write_config(settings, from_file.as_deref())?;
     if printer.json {
         printer.event(&json!({
             "v": 1, "event": "setup", "service": url.as_str(), "station": *settings.station, "config": *settings.config,
@@ -110,7 +115,7 @@ fn ask_for_code(printer: Printer) -> Result<AccessCode, Failure> {
 }
 
 /// Writes the station's configuration: what was in the file stays, but for what setup has settled.
-fn write_config(settings: &Settings, place: &Place) -> Result<(), Failure> {
+fn write_config(settings: &Settings, code_file: Option<&Path>) -> Result<(), Failure> {
     let path = &*settings.config;
     let unwritable = |error: std::io::Error| {
         Failure::new(Code::FileUnwritable, format!("the configuration file `{}` can't be written: {error}", path.display()))
@@ -119,11 +124,7 @@ fn write_config(settings: &Settings, place: &Place) -> Result<(), Failure> {
     file.version = FILE_VERSION;
     file.service = settings.service.value.as_ref().map(ToString::to_string);
     file.station = Some(settings.station.value.clone());
-    if let Origin::Flag(_) | Origin::Variable(_) = settings.code_file.origin
-        && let Place::File(path) = place
-    {
-        file.code_file = Some(std::path::absolute(path).map_err(unwritable)?);
-    }
+    file.code_file = code_file.map(std::path::absolute).transpose().map_err(unwritable)?;
     if let (Origin::Flag(_) | Origin::Variable(_), Some(ca)) = (&settings.ca_file.origin, &settings.ca_file.value) {
         file.ca_file = Some(std::path::absolute(ca).map_err(unwritable)?);
     }
