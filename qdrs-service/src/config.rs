@@ -368,6 +368,16 @@ impl Config {
     }
 }
 
+/// Only the policies of a config file: they can be tried where its secrets are not.
+///
+/// # Errors
+/// When the file is missing, malformed or newer.
+pub fn read_policies(path: &Path) -> Result<BTreeMap<String, Policy>, ConfigError> {
+    let text = read_config(path)?;
+    let file = parse_file(path, &text)?;
+    resolve_policies(file.policies, &file.policy_files, path.parent().unwrap_or(Path::new("")))
+}
+
 /// The config file: the flag's, then the variable's, then the first of [`PLACES`] that is there.
 fn config_path(flags: &Flags, env: env::Lookup<'_>) -> Result<PathBuf, ConfigError> {
     if let Some(path) = flags.config.clone().or_else(|| env(env::CONFIG).map(PathBuf::from)) {
@@ -660,6 +670,28 @@ mod tests {
         assert_eq!(config.hub_name(None).expect("a hub"), "main");
         assert_eq!(config.policy(None).expect("a policy").name, "default");
         assert_eq!(config.hubs["main"].owner("main").expect("opens").host_name, "example.azure-devices.net");
+    }
+
+    #[test]
+    fn whatever_the_sample_offers_can_be_switched_on() {
+        let offered = SAMPLE.lines().map(|line| match line.strip_prefix("# ") {
+            Some(setting)
+                if setting
+                    .split_once(" = ")
+                    .is_some_and(|(name, _)| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')) =>
+            {
+                setting
+            }
+            _ => line,
+        });
+        let all = offered.filter(|line| *line != "listen = \"127.0.0.1:8080\"").collect::<Vec<_>>().join("\n");
+        let world = World::new(&all);
+        std::fs::create_dir(world.dir.path().join("policies")).expect("a folder");
+        world.write("policies/multiples-of-7.toml", include_str!("../../samples/policies/multiples-of-7.toml"), 0o644);
+        let config = world.load().expect("loads");
+        assert_eq!(config.listen.port(), 8443);
+        assert!(config.tls.is_some() && config.hubs["main"].endpoint.is_some() && config.hubs["main"].ca_file.is_some());
+        assert!(config.policies.contains_key("multiples-of-7") && config.policies["default"].total_max().is_some());
     }
 
     #[test]

@@ -73,10 +73,19 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 /// Logs go to stderr: JSON unless a person looks. `QDRS_LOG` says what.
 pub fn log_to_stderr() {
-    let filter = env::process(env::LOG).and_then(|text| EnvFilter::try_new(text.to_string_lossy()).ok());
+    let wanted = env::process(env::LOG).map(|text| text.to_string_lossy().into_owned());
+    let filter = wanted.as_deref().map_or_else(|| Ok(EnvFilter::new("info")), EnvFilter::try_new);
+    let wrong = filter.as_ref().err().map(ToString::to_string);
     let builder =
-        tracing_subscriber::fmt().with_env_filter(filter.unwrap_or_else(|| EnvFilter::new("info"))).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() { builder.init() } else { builder.json().flatten_event(true).init() }
+        tracing_subscriber::fmt().with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("info"))).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        builder.init()
+    } else {
+        builder.json().flatten_event(true).init()
+    }
+    if let Some(error) = wrong {
+        tracing::warn!(error, "{} can't be used; logging `info`", env::LOG);
+    }
 }
 
 /// Says what stopped a command, where and how to mend it, and which exit code that is.

@@ -1,7 +1,6 @@
 //! `qdrs-service policy test`: what a policy makes of serials, rule by rule, before a line depends on it.
 
 use std::{
-    collections::BTreeMap,
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -10,9 +9,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use qdrs_core::{
     explain::Explain,
-    policy::{self, Outcome, Policy, Verdict},
+    policy::{Outcome, Policy, Verdict},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+
+use crate::config;
 
 /// The version of a line of `--json`.
 const JSON_VERSION: u32 = 1;
@@ -85,14 +86,7 @@ fn from_file(file: &Path) -> Result<Policy> {
 }
 
 fn from_config(file: &Path, name: &str) -> Result<Policy> {
-    /// Of the configuration only the policies matter here: a policy can be tried where its secrets are not.
-    #[derive(Deserialize)]
-    struct Policies {
-        #[serde(default, deserialize_with = "policy::by_name")]
-        policies: BTreeMap<String, Policy>,
-    }
-    let text = fs_err::read_to_string(file)?;
-    let mut policies = toml::from_str::<Policies>(&text).with_context(|| format!("can't use {}", file.display()))?.policies;
+    let mut policies = config::read_policies(file)?;
     let Some(policy) = policies.remove(name) else {
         let known: Vec<_> = policies.keys().map(|known| format!("`{known}`")).collect();
         bail!(
@@ -239,7 +233,7 @@ REFUSED  serial `22` is not valid: the number must be a multiple of 7 (it leaves
     fn a_configuration_is_asked_by_name() {
         let folder = folder();
         let file = folder.path().join("service.toml");
-        fs_err::write(&file, "listen = \"127.0.0.1:0\"\n[[policies.sevens.rule]]\nkind = \"divisible\"\nby = 7\n")
+        fs_err::write(&file, "version = 1\nlisten = \"127.0.0.1:0\"\n[[policies.sevens.rule]]\nkind = \"divisible\"\nby = 7\n")
             .expect("is written");
         let file = file.to_string_lossy();
         let named = |name| test(&["--config", &file, "--policy", name, "21"]).policy_and_serials().map(|(policy, _)| policy.name);
