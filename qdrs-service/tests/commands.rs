@@ -1,0 +1,161 @@
+//! The owner's first hour, with the real binary: config, access code, service, and a client that registers.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use qdrs_core::{
+    access::AccessCode,
+    api::{ConfirmRequest, Evidence, Kind, RegisterRequest},
+    client::{Client, ClientOptions},
+};
+use qdrs_service::emulator::{Emulator, EmulatorOptions};
+use uuid::Uuid;
+
+/// The binary, in a folder of its own, with no variable of ours but those given.
+struct Owner {
+    dir: tempfile::TempDir,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Owner {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a folder"), variables: Vec::new() }
+    }
+
+    fn command(&self, words: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qdrs-service"));
+        command.args(words.split(' ')).current_dir(self.dir.path()).env_clear().envs(self.variables.clone());
+        command
+    }
+
+    fn run(&self, words: &str) -> Output {
+        self.command(words).output().expect("runs")
+    }
+
+    /// Exit code, and what a person reads on stderr.
+    fn says(&self, words: &str) -> (i32, String) {
+        let output = self.run(words);
+        (output.status.code().expect("an exit code"), String::from_utf8(output.stderr).expect("text"))
+    }
+}
+
+fn write_secret(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("written");
+    #[cfg(unix)]
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("set");
+}
+
+/// A service that is killed if the test fails.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn init_writes_a_config_once_and_check_says_what_is_missing() {
+    let owner = Owner::new();
+    let (code, says) = owner.says("access list");
+    assert_eq!(
+        (code, says.lines().next()),
+        (2, Some("error: there is no config file: neither qdrs-service.toml nor /etc/qdrs/service.toml (setting-invalid)"))
+    );
+    assert_eq!(owner.says("init").0, 0);
+    let written = std::fs::read_to_string(owner.dir.path().join("qdrs-service.toml")).expect("there");
+    assert_eq!(written, qdrs_service::config::SAMPLE);
+    let (code, says) = owner.says("init");
+    assert!(code == 2 && says.contains("is there already, and it is left as it is"), "{says}");
+    let (code, says) = owner.says("config check");
+    assert!(code == 1 && says.starts_with("error: can't read hub-connection: "), "{says}");
+    write_secret(
+        &owner.dir.path().join("hub-connection"),
+        "HostName=a.azure-devices.net;SharedAccessKeyName=o;SharedAccessKey=c2VjcmV0c2VjcmV0c2VjcmV0",
+    );
+    let checked = owner.run("config check");
+    assert!(checked.status.success());
+    assert!(!String::from_utf8_lossy(&checked.stdout).contains("c2VjcmV0"), "the secret is not shown");
+    let (code, says) = owner.says("serve --listen 0.0.0.0:0");
+    assert!(code == 2 && says.contains("plain HTTP is served on loopback only"), "{says}");
+}
+
+#[test]
+fn an_access_code_is_printed_once_and_taken_away_for_ever() {
+    let owner = Owner::new();
+    assert_eq!(owner.says("init").0, 0);
+    let made = owner.run("access create line-1 --quota 5 --expires 2099-12-31");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let code = String::from_utf8(made.stdout).expect("text");
+    assert_eq!(AccessCode::parse(code.trim_end()).expect("one code and nothing else").kind(), Kind::Station);
+    let talk = String::from_utf8_lossy(&made.stderr).into_owned();
+    let shown = String::from_utf8(owner.run("access show line-1").stdout).expect("text");
+    assert!(shown.contains("permissions  take-over") && shown.contains("expires      2100-01-01T00:00:00Z"), "{shown}");
+    for text in [&talk, &shown] {
+        assert!(!text.contains("qdrs1"), "the code is shown nowhere else: {text}");
+    }
+    let ledger = std::fs::read(owner.dir.path().join("qdrs-ledger.sqlite")).expect("a ledger");
+    assert!(!ledger.windows(12).any(|bytes| bytes == &code.as_bytes()[..12]), "and the ledger does not have it");
+    assert_ne!(owner.says("access create line-1").0, 0, "the name is in use");
+    for (words, begins) in [
+        ("access create line-2 --policy none-such", "error: there is no policy `none-such`; the config has default"),
+        ("access create line-2 --hub none-such", "error: there is no hub `none-such`; the config has main"),
+        ("access create line-2 --expires 2020-01-01", "error: --expires 2020-01-02T00:00:00Z is before"),
+        ("access show none-such", "error: there is no access code `none-such`"),
+    ] {
+        let (code, says) = owner.says(words);
+        assert!(code == 2 && says.starts_with(begins), "{words}: {says}");
+    }
+    assert_eq!(owner.says("access suspend line-1").0, 0);
+    assert_eq!(owner.says("access resume line-1").0, 0);
+    assert_eq!(owner.says("access revoke line-1").0, 0);
+    let (code, says) = owner.says("access resume line-1");
+    assert!(code == 2 && says.contains("revoked, and that is for ever"), "{says}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_made_while_the_service_runs_registers_at_once_and_is_revoked_at_once() {
+    let emulator = Emulator::start(EmulatorOptions::default()).await.expect("an emulator");
+    let mut owner = Owner::new();
+    owner.variables.push(("QDRS_HUB_ENDPOINT", emulator.http_url.clone()));
+    assert_eq!(owner.says("init").0, 0);
+    write_secret(&owner.dir.path().join("hub-connection"), &emulator.owner.reveal());
+    let child = owner.command("serve --listen 127.0.0.1:0").stderr(Stdio::piped()).spawn().expect("starts");
+    let mut service = Service(child);
+    let mut log = BufReader::new(service.0.stderr.take().expect("a pipe")).lines();
+    let line: serde_json::Value = serde_json::from_str(&log.next().expect("a line").expect("text")).expect("JSON");
+    let url = line["url"].as_str().expect("its URL").parse().expect("a URL");
+
+    let code = String::from_utf8(owner.run("access create line-1").stdout).expect("text");
+    let code = AccessCode::parse(code.trim()).expect("reads");
+    let options = ClientOptions { service: url, code, ca_file_pem: None, patience: Duration::ZERO, user_agent: "test".into() };
+    let client = Client::new(options).expect("a client");
+    let job = Uuid::now_v7();
+    let made = client.register("QD-0001", job, &RegisterRequest::default()).await.expect("registered");
+    let confirm = ConfirmRequest {
+        reservation: made.registration.reservation,
+        fingerprint: made.credential.key.fingerprint(),
+        evidence: Evidence::ReadBack,
+        hardware_id: None,
+    };
+    client.confirm("QD-0001", job, &confirm).await.expect("confirmed");
+    assert_eq!(owner.says("access revoke line-1").0, 0);
+    let refused = client.access().await.expect_err("refused");
+    assert_eq!(refused.problem().map(|problem| problem.code.as_str()), Some("access-code-revoked"));
+
+    // Told to end, it ends well; and its log holds no secret.
+    #[cfg(unix)]
+    {
+        let told = Command::new("kill").args(["-TERM", &service.0.id().to_string()]).status().expect("runs");
+        assert!(told.success() && service.0.wait().expect("ends").success());
+        let log: Vec<String> = log.map(|line| line.expect("text")).collect();
+        let key = made.credential.key.to_base64();
+        assert!(log.len() >= 4, "a line for each request: {log:?}");
+        assert!(!log.iter().any(|line| line.contains(key.as_str()) || line.contains("SharedAccessKey")));
+    }
+}
