@@ -78,10 +78,10 @@ impl Failure {
 
     /// As `--json` says it.
     pub fn json(&self) -> serde_json::Value {
-        let faults: Vec<_> = self.error.each().iter().map(|one| json!({ "text": one.to_string(), "at": one.at() })).collect();
+        let faults: Vec<_> = self.error.each().iter().map(|one| json!({ "message": one.to_string(), "at": one.at() })).collect();
         let mut event = json!({
-            "v": 1, "event": "error", "code": self.code().as_str(), "text": self.text(), "help": self.error.help(),
-            "outcome": self.outcome().as_str(),
+            "v": 1, "event": "error", "code": self.code().as_str(), "message": self.text(), "help": self.error.help(),
+            "turn": self.code().row().turn, "outcome": self.outcome().as_str(),
         });
         if let Some(at) = self.place() {
             event["at"] = at.into();

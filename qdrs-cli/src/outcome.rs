@@ -110,6 +110,14 @@ mod tests {
     }
 
     #[test]
+    fn the_page_about_events_names_each_outcome_with_its_exit_code() {
+        let page = include_str!("../EVENTS.md").split_whitespace().collect::<Vec<_>>().join(" ");
+        for outcome in Outcome::ALL {
+            assert!(page.contains(&format!("`{}` {}", outcome.as_str(), outcome.code())), "{outcome:?}");
+        }
+    }
+
+    #[test]
     fn the_graver_outcome_is_the_greater() {
         assert!(Outcome::ALL.is_sorted());
         assert_eq!(Outcome::AllPassed.max(Outcome::SomeFailed), Outcome::SomeFailed);

@@ -175,7 +175,7 @@ impl Report {
             }
             line(event);
         }
-        let mut summary = json!({ "v": 1, "event": "summary", "serials": self.rows.len() });
+        let mut summary = json!({ "v": 1, "event": "summary", "exit": 0, "serials": self.rows.len() });
         for (phase, count) in self.totals() {
             summary[phase.as_str()] = count.into();
         }
