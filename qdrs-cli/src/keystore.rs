@@ -231,11 +231,81 @@ fn entry(user: &str) -> Result<keyring::v1::Entry, String> {
 
 /// Runs the work on a thread of its own, also since the key store's library must not run on an async thread.
 fn in_time<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    in_time_of(SYSTEM_SECONDS_MAX, work)
+}
+
+fn in_time_of<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
     let (done, wait) = mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name("key store".into()).spawn(move || {
         // Nobody listens any more when it took too long.
         let _ = done.send(work());
     });
     thread.map_err(|error| error.to_string())?;
-    wait.recv_timeout(SYSTEM_SECONDS_MAX).unwrap_or_else(|_| Err("it does not answer; is it locked?".into()))
+    wait.recv_timeout(limit).unwrap_or_else(|_| Err("it does not answer; is it locked?".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use qdrs_core::api::Kind;
+
+    use super::*;
+    use crate::settings::{Flags, Folders};
+
+    /// A station below a folder of its own, which never touches the key store of whoever runs the tests.
+    fn settings(folder: &Path, code_file: Option<PathBuf>) -> Settings {
+        let flags = Flags { service: Some("https://qdrs.example".into()), code_file, ..Flags::default() };
+        let lookup = |name: &str| (name == crate::env::KEY_STORE.name).then(|| "file".into());
+        Settings::resolve(&flags, &lookup, &Folders::below(folder)).expect("settles")
+    }
+
+    #[test]
+    fn a_code_that_was_kept_is_found_again_for_this_service_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut settings = settings(folder.path(), None);
+        let service = settings.service().expect("set").clone();
+        assert!(matches!(load(&settings), Err(KeystoreError::Absent { .. })));
+
+        let code = AccessCode::generate(Kind::Station);
+        let kept = keep(&settings, &service, &code).expect("keeps");
+        let (found, place) = load(&settings).expect("finds");
+        assert_eq!((found.key_id(), &place), (code.key_id(), &kept.place));
+
+        let other = "https://other.example/".parse().expect("a URL");
+        settings.set_service(crate::settings::Setting::default_of(other)).expect("sets");
+        assert!(matches!(load(&settings), Err(KeystoreError::Absent { .. })));
+    }
+
+    #[test]
+    fn what_is_no_code_is_not_repeated_in_the_message() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("code");
+        for text in [&b"my secret"[..], b"", b"\xFF\xFE", b"qdrs1mysecret"] {
+            secret_file::write(&file, text).expect("writes");
+            let error = load(&settings(folder.path(), Some(file.clone()))).expect_err("is none");
+            assert_eq!(error.code(), Code::AccessCodeMalformed);
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("code");
+        secret_file::write(&file, b"anything").expect("writes");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o604)).expect("changes the mode");
+        let error = load(&settings(folder.path(), Some(file))).expect_err("refused");
+        assert!(matches!(error, KeystoreError::File(ReadError::OpenToOthers { mode: 0o604, .. })), "{error}");
+    }
+
+    #[test]
+    fn a_key_store_that_hangs_is_given_up() {
+        let (_kept, never) = mpsc::channel::<()>();
+        let waited = in_time_of(Duration::from_millis(20), move || never.recv().map_err(|error| error.to_string()));
+        assert_eq!(waited, Err("it does not answer; is it locked?".to_owned()));
+    }
 }

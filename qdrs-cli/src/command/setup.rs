@@ -20,7 +20,7 @@ use crate::{
     failure::Failure,
     keystore::{self, Place},
     outcome::Outcome,
-    printer::Printer,
+    printer::{Printer, printable},
     secret_file,
     settings::{ConfigFile, FILE_VERSION, Origin, Setting, Settings, parse_service},
 };
@@ -148,7 +148,8 @@ fn said(settings: &Settings, info: &AccessInfo, place: &Place, because: Option<&
     let expires = info.expires.map(|time| format!(", until {}", time.strftime("%Y-%m-%d"))).unwrap_or_default();
     let mut text = format!(
         "The service knows this station's access code: `{}`, policy `{}`, {left}{expires}\nIt is kept in {place}",
-        info.name, info.policy
+        printable(&info.name),
+        printable(&info.policy)
     );
     if let Some(why) = because {
         text.push_str(&format!(", readable by this user only, since the system's key store can't be used: {why}"));

@@ -8,7 +8,7 @@ use crate::{
     failure::Failure,
     journal::{JobState, Journal},
     outcome::Outcome,
-    printer::Printer,
+    printer::{Printer, printable},
     settings::Settings,
 };
 
@@ -55,7 +55,7 @@ fn lines(status: &SerialStatus, here: Option<&JobState>, station: &str, zone: &T
     let mut text = String::new();
     let mut line = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            text.push_str(&format!("{name:12}  {value}\n"));
+            text.push_str(&format!("{name:12}  {}\n", printable(&value)));
         }
     };
     line("serial", Some(status.serial.clone()));
