@@ -225,7 +225,10 @@ fn write_this_versions_journal() {
         whole_life("QD-00001-5", 10),
         whole_life("QD-00002-3", 20).into_iter().take(4).collect(),
         whole_life("qd-00003-1", 30).into_iter().take(3).collect(),
-        vec![Entry::new("QD-00004-9", job(40)), Entry::new("QD-00004-9", Step::failed(Code::SerialInvalid, "the check digit is wrong"))],
+        vec![
+            Entry::new("QD-00004-9", job(40)),
+            Entry::new("QD-00004-9", Step::failed(Code::SerialInvalid, "the check digit is wrong")),
+        ],
         vec![Entry::new("QD-00005-7", job(50)), Entry::new("QD-00005-7", elsewhere)],
     ];
     entries.into_iter().flatten().for_each(|entry| journal.append(entry).expect("appends"));
