@@ -169,6 +169,17 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     });
     let hubs = hubs.collect::<Result<_, _>>()?;
     let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(&config.ledger)?);
+    for access in ledger.access_list().await? {
+        if !config.hubs.contains_key(&access.hub) || !config.policies.contains_key(&access.policy) {
+            let (name, hub, policy) = (access.name, access.hub, access.policy);
+            tracing::warn!(
+                name,
+                hub,
+                policy,
+                "the config has no such hub or policy, so this access code can't register anything"
+            );
+        }
+    }
     let registrar = Registrar::new(ledger, hubs, config.policies);
     start_with(registrar, config.limits, listen).await
 }

@@ -83,6 +83,8 @@ pub fn log_to_stderr() {
     } else {
         builder.json().flatten_event(true).init()
     }
+    // One shape of log: a panic is a line like any other.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a fault in QDRS")));
     if let Some(error) = wrong {
         tracing::warn!(error, "{} can't be used; logging `info`", env::LOG);
     }
