@@ -89,7 +89,7 @@ async fn two_stations_share_a_batch() {
     let (first, second) = tokio::join!(first.ends(), second.ends());
     let (first, second) = (first.with_code(0).summary(), second.with_code(0).summary());
 
-    let passed = |summary: &serde_json::Value| summary["passed"].as_u64().unwrap_or(0);
+    let passed = |summary: &serde_json::Value| summary["pass"].as_u64().unwrap_or(0);
     assert_eq!(passed(&first) + passed(&second), 60, "{first}\n{second}");
     let held = [left.held(), right.held()].concat();
     cloud.books().balance(&serials, &held);
@@ -103,7 +103,7 @@ async fn a_lost_journal_costs_a_take_over_and_the_first_key_is_dead() {
     let batch = station.batch(&serials);
     let mut running = station.provision(&batch, &bench);
     while let Some(event) = running.event().await {
-        if event["event"] == "registered" {
+        if event["event"] == "slot" && event["step"] == "write" {
             break;
         }
     }
