@@ -140,7 +140,7 @@ async fn make(job: &Job, serial: &str, out: &Out) -> Result<(), Stopped> {
     };
     // The journal knows the serial by the text that was sent first.
     let serial = job.journal.state(serial).map_or_else(|| serial.to_owned(), |state| state.serial);
-    job.note(&serial, Step::Writing { reservation, hardware_id: Some(out.place()) }).await?;
+    job.note(&serial, Step::Writing { reservation, hardware_id: Some(out.place()), port: None }).await?;
     if let Err(failure) = out.write(&credential) {
         let step = Step::NotWritten { touched: false, code: failure.code().as_str().into(), detail: failure.text() };
         job.note(&serial, step).await?;

@@ -89,7 +89,7 @@ async fn until(settings: &Settings, serial: &str, out: &Path, last: &str) {
         return;
     }
     let place = format!("file:{}", out.display());
-    note(Step::Writing { reservation: registered.registration.reservation, hardware_id: Some(place) });
+    note(Step::Writing { reservation: registered.registration.reservation, hardware_id: Some(place), port: None });
     if last == "writing" {
         return;
     }

@@ -62,6 +62,9 @@ pub enum Step {
         /// The board, if it says what it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hardware_id: Option<String>,
+        /// The port it is at, if it does not say what it is: until it has left, it must not get another serial.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<String>,
     },
     /// The device holds the credential.
     Written(Written),
@@ -86,6 +89,8 @@ pub enum Step {
         /// What happened, for a person.
         detail: String,
     },
+    /// The device was told that all is over: it is no longer at its port for another serial to meet.
+    Left,
     /// Another station has the serial; this one moves on.
     Elsewhere {
         /// Who, if the service said so.
@@ -99,8 +104,8 @@ pub enum Step {
 
 impl Step {
     /// The names that this version knows; a line with another one was written by a newer QDRS.
-    pub(super) const NAMES: [&str; 8] =
-        ["job", "registered", "writing", "written", "not-written", "confirmed", "failed", "elsewhere"];
+    pub(super) const NAMES: [&str; 9] =
+        ["job", "registered", "writing", "written", "not-written", "confirmed", "failed", "left", "elsewhere"];
 
     /// The entry's failure, from an error of the table.
     pub fn failed(code: Code, detail: impl Into<String>) -> Self {
@@ -222,6 +227,9 @@ pub struct JobState {
     pub failed: Option<Failure>,
     /// Another station has it: its name, if known.
     pub elsewhere: Option<Option<String>>,
+    /// The port where the device that holds the credential was written and, as far as is known, still is. Only of devices
+    /// that don't say which board they are.
+    pub at_port: Option<String>,
     pub(super) order: u64,
 }
 
@@ -245,6 +253,7 @@ impl JobState {
             confirmed_at: None,
             failed: None,
             elsewhere: None,
+            at_port: None,
             order,
         }
     }
@@ -299,7 +308,8 @@ impl JobState {
                 self.registration = Some(registration);
                 (self.failed, self.elsewhere) = (None, None);
             }
-            Step::Writing { reservation, hardware_id } => {
+            Step::Writing { reservation, hardware_id, port } => {
+                self.at_port = port;
                 self.writing = Some(Attempt { reservation, hardware_id, verdict: None });
                 (self.written, self.failed) = (None, None);
             }
@@ -322,6 +332,7 @@ impl JobState {
                 (self.failed, self.elsewhere) = (None, None);
             }
             Step::Failed { code, detail } => self.failed = Some(Failure { at: entry.at, code, detail }),
+            Step::Left => self.at_port = None,
             Step::Elsewhere { station, since: _ } => self.elsewhere = Some(station),
         }
     }

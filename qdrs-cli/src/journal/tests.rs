@@ -41,7 +41,7 @@ fn whole_life(serial: &str, key: u128) -> Vec<Entry> {
     [
         job(key),
         Step::Registered { registration: registration(serial, reservation) },
-        Step::Writing { reservation, hardware_id: Some("aa:bb".into()) },
+        Step::Writing { reservation, hardware_id: Some("aa:bb".into()), port: None },
         written(),
         Step::Confirmed { confirmed_at: Timestamp::UNIX_EPOCH },
     ]

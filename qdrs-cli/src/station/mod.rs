@@ -254,7 +254,7 @@ impl Shop {
             }
             match Link::start(at + 1, plan.open) {
                 Ok(link) => {
-                    let visits = visit::Visits::new(Arc::clone(self), link, plan.evidence, plan.anonymous);
+                    let visits = visit::Visits::new(Arc::clone(self), link, plan.evidence, plan.anonymous, plan.port);
                     tasks.spawn(visits.run());
                 }
                 Err(error) => self.end(End::Fault(Fault::new(Code::Internal, format!("no thread for a slot: {error}")))),
@@ -273,6 +273,15 @@ impl Shop {
             let fault = out.unwrap_or_else(|| Fault::new(Code::PortMissing, "no slot can be used"));
             self.end(End::Fault(fault));
         }
+    }
+
+    /// The serial that was written at this port by a run that ended before its device had left, if one was.
+    ///
+    /// A port goes by its name: whoever has adapters that change theirs names them by their path.
+    fn left_at(&self, port: &str) -> Option<String> {
+        let states = self.job.journal.all().into_iter();
+        let mut held = states.filter(|state| state.written.is_some() && state.at_port.as_deref() == Some(port));
+        held.next_back().map(|state| state.serial)
     }
 
     async fn watch_interrupt(self: Arc<Self>) {

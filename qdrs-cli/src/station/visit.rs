@@ -24,18 +24,23 @@ pub(super) struct Visits {
     shop: Arc<Shop>,
     link: Link,
     slot: usize,
+    port: String,
     evidence: Evidence,
     anonymous: bool,
     /// The board that failed last, if it is still in the slot: it gets one more chance, then it has to go.
     failed_board: Option<String>,
+    /// The serial whose credential the device in the slot holds, or may hold since a run that was killed. It stays until
+    /// the device was told that all is over: else the next serial would be written over it.
+    holding: Option<String>,
 }
 
 /// The slot's thread is no more.
 struct Lost;
 
 impl Visits {
-    pub(super) fn new(shop: Arc<Shop>, link: Link, evidence: Evidence, anonymous: bool) -> Self {
-        Self { slot: link.slot, shop, link, evidence, anonymous, failed_board: None }
+    pub(super) fn new(shop: Arc<Shop>, link: Link, evidence: Evidence, anonymous: bool, port: String) -> Self {
+        let holding = if anonymous { shop.left_at(&port) } else { None };
+        Self { slot: link.slot, port, shop, link, evidence, anonymous, holding, failed_board: None }
     }
 
     /// Serves devices until the run ends. Returns why the slot is out of use, if it is.
@@ -56,8 +61,11 @@ impl Visits {
                     let finishing = matches!(order, Order::Finish);
                     self.link.order(order);
                     // A device is told to the end that all is over, even when this was the last one.
-                    if finishing && self.finished().await.is_err() {
-                        return Some(self.broken());
+                    if finishing {
+                        if self.finished().await.is_err() {
+                            return Some(self.broken());
+                        }
+                        self.note_left().await;
                     }
                 }
                 Some(Report::Step(step, fault)) => self.show(step, None, fault),
@@ -79,6 +87,11 @@ impl Visits {
         let came = Instant::now();
         let board = identity.hardware_id.as_deref();
         self.show(Step::DeviceCame, None, None);
+        if let Some(serial) = &self.holding {
+            let text = format!("the device here may be {serial}, which was written before: take it out, then put the next one in");
+            self.shop.screen.show(&Event::Notice { slot: Some(self.slot), text });
+            return Ok(Order::Finish);
+        }
         if let Some(serial) = board.and_then(|board| self.shop.made().get(board).cloned()) {
             let text = format!("this device is done, it is {serial}: take it out");
             self.shop.screen.show(&Event::Notice { slot: Some(self.slot), text });
@@ -93,7 +106,8 @@ impl Visits {
             Ending { slot: Some(self.slot), hardware_id: identity.hardware_id.clone(), ..Ending::of(serial, Verdict::Fail) };
 
         let reservation = ready.registration.reservation;
-        let writing = journal::Step::Writing { reservation, hardware_id: identity.hardware_id.clone() };
+        let port = self.anonymous.then(|| self.port.clone());
+        let writing = journal::Step::Writing { reservation, hardware_id: identity.hardware_id.clone(), port };
         if let Err(trouble) = self.shop.job.note(serial, writing).await {
             return Ok(self.give_up(work, trouble));
         }
@@ -174,6 +188,7 @@ impl Visits {
         let ending = Ending { seconds: Some(came.elapsed().as_secs_f64()), ..ending };
         match confirmed {
             Ok(()) => {
+                self.holding = self.anonymous.then(|| serial.to_owned());
                 if let Some(board) = hardware_id {
                     shop.made().insert(board, serial.to_owned());
                 }
@@ -181,6 +196,7 @@ impl Visits {
                 Order::Finish
             }
             Err(Trouble::Run(fault)) => {
+                self.holding = self.anonymous.then(|| serial.to_owned());
                 shop.settle(Ending { verdict: Verdict::Written, fault: Some(fault.clone()), ..ending });
                 shop.end(End::Fault(fault));
                 Order::Finish
@@ -274,6 +290,13 @@ impl Visits {
                 Report::Out(_) => return Err(Lost),
                 Report::Came(_) | Report::Written(_) => {}
             }
+        }
+    }
+
+    /// The device has gone with what it holds. If the journal can't be told, the next run asks for it to be taken out.
+    async fn note_left(&mut self) {
+        if let Some(serial) = self.holding.take() {
+            let _ = self.shop.job.note(&serial, journal::Step::Left).await;
         }
     }
 
