@@ -80,10 +80,8 @@ impl Books {
             assert_eq!(row.state, "confirmed", "{serial} is {row:?}");
             let live = self.hub.get(&row.device_id).unwrap_or_else(|| panic!("{serial} is not in the hub"));
             assert_eq!(row.fingerprint.as_ref(), Some(live), "{serial}: ledger and hub differ");
-            let holders = held
-                .iter()
-                .filter(|held| held.device_id == row.device_id && held.key.fingerprint().to_string() == *live)
-                .count();
+            let holders =
+                held.iter().filter(|held| held.device_id == row.device_id && held.key.fingerprint().to_string() == *live).count();
             assert_eq!(holders, 1, "{serial}: {holders} devices hold its live credential");
         }
         let live: BTreeSet<_> = self.hub.values().collect();

@@ -80,7 +80,11 @@ impl Cloud {
             }
         };
         let in_time = tokio::time::timeout(std::time::Duration::from_secs(30), answers).await;
-        assert!(in_time.is_ok(), "the service does not get ready; its log:\n{}", std::fs::read_to_string(self.log()).unwrap_or_default());
+        assert!(
+            in_time.is_ok(),
+            "the service does not get ready; its log:\n{}",
+            std::fs::read_to_string(self.log()).unwrap_or_default()
+        );
     }
 
     /// `kill -9`: nothing is tidied up.

@@ -54,7 +54,11 @@ impl Dice {
     pub fn new(story: &str) -> Self {
         let seed: u64 = std::env::var("QDRS_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
         eprintln!("{story}: again with QDRS_TEST_SEED={seed} tests/run {story}");
-        Self(story.bytes().fold(seed ^ 0x9E37_79B9_7F4A_7C15, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)))
+        Self(
+            story
+                .bytes()
+                .fold(seed ^ 0x9E37_79B9_7F4A_7C15, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)),
+        )
     }
 
     /// A number below `end`.

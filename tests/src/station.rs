@@ -28,7 +28,12 @@ impl Bench {
 
     /// Ports as told.
     pub fn of(options: impl IntoIterator<Item = Options>) -> Self {
-        Self { devices: options.into_iter().map(|options| PracticeDevice::start(options).expect("a practice device starts")).collect() }
+        Self {
+            devices: options
+                .into_iter()
+                .map(|options| PracticeDevice::start(options).expect("a practice device starts"))
+                .collect(),
+        }
     }
 
     /// The device at that port, from 0.
@@ -79,7 +84,8 @@ impl Ended {
     /// The last line of stdout, which `--json` makes the summary.
     pub fn summary(&self) -> serde_json::Value {
         let last = self.stdout.lines().last().unwrap_or_default();
-        let summary: serde_json::Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("no summary:\n{}\n{}", self.stdout, self.stderr));
+        let summary: serde_json::Value =
+            serde_json::from_str(last).unwrap_or_else(|_| panic!("no summary:\n{}\n{}", self.stdout, self.stderr));
         assert_eq!(summary["event"], "summary", "{last}");
         summary
     }

@@ -39,7 +39,7 @@ struct Lost;
 
 impl Visits {
     pub(super) fn new(shop: Arc<Shop>, link: Link, evidence: Evidence, anonymous: bool, port: String) -> Self {
-        let holding = if anonymous { shop.left_at(&port) } else { None };
+        let holding = shop.left_at(&port);
         Self { slot: link.slot, port, shop, link, evidence, anonymous, holding, failed_board: None }
     }
 
@@ -87,7 +87,7 @@ impl Visits {
         let came = Instant::now();
         let board = identity.hardware_id.as_deref();
         self.show(Step::DeviceCame, None, None);
-        if let Some(serial) = &self.holding {
+        if let (Some(serial), None) = (&self.holding, board) {
             let text = format!("the device here may be {serial}, which was written before: take it out, then put the next one in");
             self.shop.screen.show(&Event::Notice { slot: Some(self.slot), text });
             return Ok(Order::Finish);
@@ -106,7 +106,7 @@ impl Visits {
             Ending { slot: Some(self.slot), hardware_id: identity.hardware_id.clone(), ..Ending::of(serial, Verdict::Fail) };
 
         let reservation = ready.registration.reservation;
-        let port = self.anonymous.then(|| self.port.clone());
+        let port = self.must_leave(board).then(|| self.port.clone());
         let writing = journal::Step::Writing { reservation, hardware_id: identity.hardware_id.clone(), port };
         if let Err(trouble) = self.shop.job.note(serial, writing).await {
             return Ok(self.give_up(work, trouble));
@@ -188,7 +188,7 @@ impl Visits {
         let ending = Ending { seconds: Some(came.elapsed().as_secs_f64()), ..ending };
         match confirmed {
             Ok(()) => {
-                self.holding = self.anonymous.then(|| serial.to_owned());
+                self.holding = self.must_leave(hardware_id.as_deref()).then(|| serial.to_owned());
                 if let Some(board) = hardware_id {
                     shop.made().insert(board, serial.to_owned());
                 }
@@ -196,7 +196,7 @@ impl Visits {
                 Order::Finish
             }
             Err(Trouble::Run(fault)) => {
-                self.holding = self.anonymous.then(|| serial.to_owned());
+                self.holding = self.must_leave(hardware_id.as_deref()).then(|| serial.to_owned());
                 shop.settle(Ending { verdict: Verdict::Written, fault: Some(fault.clone()), ..ending });
                 shop.end(End::Fault(fault));
                 Order::Finish
@@ -291,6 +291,12 @@ impl Visits {
                 Report::Came(_) | Report::Written(_) => {}
             }
         }
+    }
+
+    /// Would the next serial go over this one, unseen, if the device stayed? A board that says which one it is, is known
+    /// again; where a serial has a file of its own, nothing is written over.
+    fn must_leave(&self, board: Option<&str>) -> bool {
+        board.is_none() && !self.anonymous
     }
 
     /// The device has gone with what it holds. If the journal can't be told, the next run asks for it to be taken out.
