@@ -88,7 +88,8 @@ impl Visits {
         let board = identity.hardware_id.as_deref();
         self.show(Step::DeviceCame, None, None);
         if let (Some(serial), None) = (&self.holding, board) {
-            let text = format!("the device here may be {serial}, which was written before: take it out, then put the next one in");
+            let text =
+                format!("the device here may be {serial}, which was written before: take it out, then put the next one in");
             self.shop.screen.show(&Event::Notice { slot: Some(self.slot), text });
             return Ok(Order::Finish);
         }

@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{access::{PublicOpeningKey, Sealed}, connection_string::Fingerprint};
+use crate::{
+    access::{PublicOpeningKey, Sealed},
+    connection_string::Fingerprint,
+};
 
 pub mod problem;
 
@@ -46,8 +49,16 @@ pub enum State {
 
 impl State {
     /// Every state, in the order of a life.
-    pub const ALL: [Self; 8] =
-        [Self::Reserved, Self::Issued, Self::Confirmed, Self::Rejected, Self::Conflict, Self::Releasing, Self::Released, Self::Scrapped];
+    pub const ALL: [Self; 8] = [
+        Self::Reserved,
+        Self::Issued,
+        Self::Confirmed,
+        Self::Rejected,
+        Self::Conflict,
+        Self::Releasing,
+        Self::Released,
+        Self::Scrapped,
+    ];
 
     /// The word, as in JSON and in the ledger.
     pub fn as_str(self) -> &'static str {
@@ -90,7 +101,10 @@ impl FromStr for State {
     type Err = UnknownWord;
 
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word).ok_or_else(|| UnknownWord::new(word, "state", Self::ALL.map(Self::as_str)))
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == word)
+            .ok_or_else(|| UnknownWord::new(word, "state", Self::ALL.map(Self::as_str)))
     }
 }
 
@@ -131,7 +145,10 @@ impl FromStr for Evidence {
     type Err = UnknownWord;
 
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word).ok_or_else(|| UnknownWord::new(word, "evidence", Self::ALL.map(Self::as_str)))
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+            .ok_or_else(|| UnknownWord::new(word, "evidence", Self::ALL.map(Self::as_str)))
     }
 }
 
@@ -166,7 +183,10 @@ impl FromStr for Kind {
     type Err = UnknownWord;
 
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        [Self::Station, Self::Product].into_iter().find(|kind| kind.as_str() == word).ok_or_else(|| UnknownWord::new(word, "kind of access code", ["station", "product"]))
+        [Self::Station, Self::Product]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+            .ok_or_else(|| UnknownWord::new(word, "kind of access code", ["station", "product"]))
     }
 }
 
@@ -204,7 +224,10 @@ impl FromStr for Permission {
     type Err = UnknownWord;
 
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        Self::ALL.into_iter().find(|one| one.as_str() == word).ok_or_else(|| UnknownWord::new(word, "permission", Self::ALL.map(Self::as_str)))
+        Self::ALL
+            .into_iter()
+            .find(|one| one.as_str() == word)
+            .ok_or_else(|| UnknownWord::new(word, "permission", Self::ALL.map(Self::as_str)))
     }
 }
 

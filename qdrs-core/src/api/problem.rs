@@ -354,7 +354,8 @@ mod tests {
     #[test]
     fn unknown_members_are_ignored_and_unknown_codes_survive() {
         let problem: Problem =
-            serde_json::from_str(r#"{"type":"/problems/x","title":"T","status":418,"code":"x","shape":"teapot"}"#).expect("reads");
+            serde_json::from_str(r#"{"type":"/problems/x","title":"T","status":418,"code":"x","shape":"teapot"}"#)
+                .expect("reads");
         assert_eq!((problem.code.as_str(), Code::find(&problem.code)), ("x", None));
     }
 }
