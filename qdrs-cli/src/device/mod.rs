@@ -169,7 +169,7 @@ impl DeviceError {
     }
 
     /// The same, of a device that may hold the credential.
-    fn and_touched(self) -> Self {
+    pub(crate) fn and_touched(self) -> Self {
         Self { touched: true, ..self }
     }
 }

@@ -29,6 +29,8 @@ mod link;
 mod queue;
 mod service;
 mod slot;
+#[cfg(all(test, feature = "sandbox"))]
+mod tests;
 mod visit;
 
 use job::{CONFIRM_WHEN_STOPPED_MAX, Job, Ready, Trouble};
@@ -141,11 +143,13 @@ pub async fn run(
     for serial in &done {
         shop.tell(Ending::of(serial, Verdict::DoneBefore));
     }
-    let watching = tokio::spawn(Arc::clone(&shop).watch_interrupt());
+    // Owned, so that nothing goes on when this is dropped.
+    let mut watching = JoinSet::new();
+    watching.spawn(Arc::clone(&shop).watch_interrupt());
     shop.settle_what_needs_no_device(written, elsewhere).await;
     shop.end_if_all_settled();
     shop.work(plan.slots).await;
-    watching.abort();
+    drop(watching);
     shop.conclude(serials, began)
 }
 
@@ -220,8 +224,8 @@ impl Shop {
                 self.settle(Ending { verdict: Verdict::Fail, fault: Some(fault), ..ending });
             }
             Some(Err(Trouble::Run(fault))) => {
-                self.settle(Ending { verdict: Verdict::Written, fault: Some(fault.clone()), ..ending });
-                self.end(End::Fault(fault));
+                self.end(End::Fault(fault.clone()));
+                self.settle(Ending { verdict: Verdict::Written, fault: Some(fault), ..ending });
             }
             None | Some(Err(Trouble::Elsewhere(_) | Trouble::DoneBefore)) => {
                 self.settle(Ending { verdict: Verdict::Written, ..ending })
@@ -434,8 +438,10 @@ impl Shop {
                 "Run the same command again: it confirms what is WRITTEN without its device{}.",
                 if left + fail > 0 { " and does what is left" } else { "" }
             ))
-        } else if left + fail > 0 {
+        } else if left > 0 {
             Some("Run the same command again: it does what is left.".to_owned())
+        } else if fail > 0 {
+            Some("Mend what failed as its help says, and run the same command again: it does what is left.".to_owned())
         } else {
             None
         };

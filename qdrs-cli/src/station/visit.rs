@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Instant};
 
 use qdrs_core::api::{Code, Evidence, Scope};
+use tokio::task::JoinSet;
 
 use super::{
     End, Ready, Shop, Trouble, ended_by,
@@ -32,6 +33,8 @@ pub(super) struct Visits {
     /// The serial whose credential the device in the slot holds, or may hold since a run that was killed. It stays until
     /// the device was told that all is over: else the next serial would be written over it.
     holding: Option<String>,
+    /// Registrations ahead that this slot has started.
+    ahead: JoinSet<()>,
 }
 
 /// The slot's thread is no more.
@@ -40,11 +43,19 @@ struct Lost;
 impl Visits {
     pub(super) fn new(shop: Arc<Shop>, link: Link, evidence: Evidence, anonymous: bool, port: String) -> Self {
         let holding = shop.left_at(&port);
-        Self { slot: link.slot, port, shop, link, evidence, anonymous, holding, failed_board: None }
+        Self { slot: link.slot, port, shop, link, evidence, anonymous, holding, failed_board: None, ahead: JoinSet::new() }
     }
 
     /// Serves devices until the run ends. Returns why the slot is out of use, if it is.
     pub(super) async fn run(mut self) -> Option<Fault> {
+        let fault = self.serve().await;
+        // What is registered ahead is for the other slots, too.
+        while self.ahead.join_next().await.is_some() {}
+        self.link.stop().await;
+        fault
+    }
+
+    async fn serve(&mut self) -> Option<Fault> {
         if self.anonymous {
             self.register_ahead();
         }
@@ -78,7 +89,6 @@ impl Visits {
                 None => return Some(self.broken()),
             }
         }
-        self.link.stop().await;
         None
     }
 
@@ -198,8 +208,9 @@ impl Visits {
             }
             Err(Trouble::Run(fault)) => {
                 self.holding = self.must_leave(hardware_id.as_deref()).then(|| serial.to_owned());
-                shop.settle(Ending { verdict: Verdict::Written, fault: Some(fault.clone()), ..ending });
-                shop.end(End::Fault(fault));
+                // The reason first: were this the last serial, the run would end as if all were well.
+                shop.end(End::Fault(fault.clone()));
+                shop.settle(Ending { verdict: Verdict::Written, fault: Some(fault), ..ending });
                 Order::Finish
             }
             Err(Trouble::Board(fault)) => {
@@ -307,8 +318,9 @@ impl Visits {
         }
     }
 
-    fn register_ahead(&self) {
-        tokio::spawn(Arc::clone(&self.shop).register_ahead(self.slot));
+    fn register_ahead(&mut self) {
+        while self.ahead.try_join_next().is_some() {}
+        self.ahead.spawn(Arc::clone(&self.shop).register_ahead(self.slot));
     }
 
     /// The thread ended without being told to: a fault of ours.
