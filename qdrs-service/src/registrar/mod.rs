@@ -1,7 +1,7 @@
 //! The use case: a serial becomes an identity in the hub, exactly once, and its credential reaches who asked.
 //!
 //! reserve -> hub -> issue -> confirm. Knows no HTTP. Whoever calls has already shown who it is and that its code may be
-//! used; here the serial's rules hold (DESIGN, "One serial's life"). The hub's part of it runs in [`work`], detached from
+//! used; here the serial's rules hold (DESIGN, "One serial's life"). The hub's part of it runs in `work`, detached from
 //! the request: a caller who hangs up stops nothing.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
