@@ -31,7 +31,7 @@ const CODE_BYTES_MAX: u64 = 4096;
 /// Connect this station with a service: ask for the access code, check and keep it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// URL of the service, such as https://qdrs.example
+    /// URL of the service, such as `https://qdrs.example`
     #[arg(value_name = "URL")]
     url: String,
 }

@@ -1,6 +1,6 @@
 //! Devices: what a slot can ask of one, whatever its kind.
 //!
-//! [`mxchip`] is the MXChip AZ3166 at its serial console, [`file`] a folder with one file for each device. Drivers are
+//! [`mxchip`] is the MXChip AZ3166 at its serial console, [`mod@file`] a folder with one file for each device. Drivers are
 //! synchronous: each runs on its slot's own thread, owns its port, and looks at a cancel flag whenever a short read
 //! time-out passes. The languages themselves are in [`wire`], without ports and clocks.
 
