@@ -1,13 +1,11 @@
 //! `qdrs completions`: what a shell needs to complete commands and flags.
 
-use std::io::Write;
-
 use clap::CommandFactory;
 use clap_complete::Shell;
 use qdrs_core::api::Code;
 
 use super::Cli;
-use crate::{failure::Failure, outcome::Outcome};
+use crate::{failure::Failure, outcome::Outcome, printer::to_stdout};
 
 /// Print the completions of a shell.
 #[derive(Debug, clap::Args)]
@@ -22,7 +20,7 @@ pub struct Args {
 ///
 /// When stdout can't be written.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
-    let written = std::io::stdout().write_all(&generate(args.shell));
+    let written = to_stdout(&generate(args.shell));
     written.map_err(|error| Failure::new(Code::FileUnwritable, format!("stdout can't be written: {error}")))?;
     Ok(Outcome::AllPassed)
 }

@@ -1,13 +1,13 @@
 //! `qdrs man`: the manual pages, made from the same text as `--help`.
 
-use std::{io::Write, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::CommandFactory;
 use clap_mangen::Man;
 use qdrs_core::api::Code;
 
 use super::Cli;
-use crate::{failure::Failure, outcome::Outcome};
+use crate::{failure::Failure, outcome::Outcome, printer::to_stdout};
 
 /// Print the manual page, or write all of them to a folder.
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
             folder.display().to_string(),
             std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(Cli::command(), folder)),
         ),
-        None => ("stdout".to_owned(), page().and_then(|page| std::io::stdout().write_all(&page))),
+        None => ("stdout".to_owned(), page().and_then(|page| to_stdout(&page))),
     };
     written.map_err(|error| Failure::new(Code::FileUnwritable, format!("{place} can't be written: {error}")))?;
     Ok(Outcome::AllPassed)
