@@ -77,6 +77,10 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
     settings.device.override_with("--device", args.device.clone());
     settings.ports.override_with("--port", Some(args.ports.clone()).filter(|ports| !ports.is_empty()));
     let (batch, serials) = match (&args.serial, &args.batch) {
+        (Some(serial), _) if serial.trim().is_empty() => {
+            let help = "scan the label, or type what is printed on it";
+            return Err(Failure::with_help(Code::SettingInvalid, "the serial number is empty", help).at("SERIAL"));
+        }
         (Some(serial), _) => (None, vec![serial.trim().to_owned()]),
         (None, Some(path)) => {
             let batch = Batch::open(path)?;

@@ -140,3 +140,12 @@ async fn setup_checks_the_code_before_it_keeps_anything() {
     assert_eq!(found.service.value, settings.service.value);
     connect(&found).expect("connects").access().await.expect("is known");
 }
+
+#[tokio::test]
+async fn an_empty_serial_is_refused_before_anything_else() {
+    let folders = Folders::below(Path::new("/nowhere"));
+    let mut settings = Settings::resolve(&Flags::default(), &|_| None, &folders).expect("settles");
+    let Command::Provision(args) = Cli::parse_from(["qdrs", "provision", " "]).command else { panic!("it is `provision`") };
+    let error = provision::run(args, &mut settings, QUIET).await.expect_err("refused");
+    assert_eq!((error.text().as_str(), error.outcome()), ("the serial number is empty", Outcome::BadInput));
+}
