@@ -197,19 +197,36 @@ fn show_waits(client: &Client, screen: &Screen) {
     });
 }
 
-/// Becomes true at the first Ctrl-C. The second ends the process hard; the journal is whole at every instant.
+/// Becomes true at the first Ctrl-C or SIGTERM. The second ends the process hard; the journal is whole at every instant.
 fn watch_interrupt() -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_err() {
+        if asked_to_stop().await.is_err() {
             // No signals on this system: nobody can press Ctrl-C, and nobody must wait for it.
             return std::future::pending().await;
         }
         let _ = sender.send(true);
-        let _ = tokio::signal::ctrl_c().await;
+        let _ = asked_to_stop().await;
         std::process::exit(Outcome::Interrupted.code().into());
     });
     receiver
+}
+
+/// Returns when a person presses Ctrl-C, or the system asks the process to end.
+#[cfg(unix)]
+async fn asked_to_stop() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Returns when a person presses Ctrl-C.
+#[cfg(not(unix))]
+async fn asked_to_stop() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
 }
 
 /// `--dry-run`: what would be done with each serial. Nothing is written, neither here nor at the service.
