@@ -32,7 +32,7 @@ mod tests;
 
 pub use refusal::Refusal;
 use refusal::moment;
-use work::Works;
+use work::{Fresh, Works};
 
 /// How long a registration waits for the hub before the caller is sent away to ask again; below the 30 s at which
 /// proxies and front ends tend to give up.
@@ -147,8 +147,9 @@ impl Registrar {
         };
         match reserved {
             Ok(record) => {
-                let key = self.settle(record.reservation.id, Some(keys), ANSWER_WITHIN).await?;
-                Ok((record.reservation, key, true))
+                let reservation = record.reservation.clone();
+                let key = self.settle(reservation.id, Some(Fresh { record, keys }), ANSWER_WITHIN).await?;
+                Ok((reservation, key, true))
             }
             // Two equal requests at one moment: this one came second.
             Err(NotReserved::Taken(record)) if record.reservation.key_id == caller.key_id && record.reservation.job == job => {
@@ -173,7 +174,7 @@ impl Registrar {
                 let keys = Keys::generate();
                 let limits = limits(self.policy(&reservation.policy)?);
                 match self.shared.ledger.reserve_again(id, keys.primary.fingerprint(), limits).await {
-                    Ok(_) => self.settle(id, Some(keys), ANSWER_WITHIN).await?,
+                    Ok(record) => self.settle(id, Some(Fresh { record, keys }), ANSWER_WITHIN).await?,
                     // Its twin was faster.
                     Err(NotReserved::Taken(_)) => {
                         return Err(Refusal::new(Code::InProgress, "the same request is being worked on"));

@@ -21,6 +21,12 @@ use uuid::Uuid;
 use super::{Keys, Refusal, Registrar, Shared};
 use crate::ledger::{Life, Record, Reservation};
 
+/// What new work begins with: a reservation as it was just committed, and the keys that were reserved with it.
+pub(super) struct Fresh {
+    pub(super) record: Record,
+    pub(super) keys: Keys,
+}
+
 /// How long one work goes on asking a hub that does not answer; then the reservation stands and waits to be asked again.
 const WORK_WITHIN: Duration = Duration::from_secs(10 * 60);
 
@@ -47,8 +53,8 @@ impl Works {
 }
 
 impl Registrar {
-    /// Waits until the reservation is settled, and starts the work if nobody has. The keys are only used by new work.
-    pub(super) async fn settle(&self, reservation: Uuid, keys: Option<Keys>, within: Duration) -> Settled {
+    /// Waits until the reservation is settled, and starts the work if nobody has. What is fresh is only used by new work.
+    pub(super) async fn settle(&self, reservation: Uuid, fresh: Option<Fresh>, within: Duration) -> Settled {
         let mut settled = {
             let mut running = self.shared.works.lock();
             match running.get(&reservation) {
@@ -60,7 +66,7 @@ impl Registrar {
                     tokio::spawn(async move {
                         // Kept in the table until its end is told, also if it panics.
                         let _entry = Entry { shared: &shared, reservation };
-                        let end = Work::new(&shared, reservation).run(keys).await;
+                        let end = Work::new(&shared, reservation).run(fresh).await;
                         if let Err(refusal) = &end {
                             tracing::warn!(%reservation, code = refusal.problem.code, detail = refusal.problem.detail, "not settled");
                         }
@@ -112,8 +118,12 @@ impl<'a> Work<'a> {
         Self { shared, reservation, patience: Backoff::new(WAIT_FIRST, WAIT_MAX, Some(WORK_WITHIN)) }
     }
 
-    async fn run(mut self, keys: Option<Keys>) -> Settled {
-        let record = self.record().await?;
+    async fn run(mut self, fresh: Option<Fresh>) -> Settled {
+        // A fresh record may be overtaken before the hub is asked, as a record read here may: every deed is conditional.
+        let (record, mut keys) = match fresh {
+            Some(Fresh { record, keys }) => (record, Some(keys)),
+            None => (self.record().await?, None),
+        };
         match &record.life {
             Life::Reserved => {}
             // Settled between the caller's look and now, by the work that has just ended or by another instance.
@@ -126,7 +136,6 @@ impl<'a> Work<'a> {
         })?;
         // Nothing was ever sent for a reservation that comes with its keys, unless it took another one over.
         let mut look_first = keys.is_none() || reservation.replaces.is_some();
-        let mut keys = keys;
         loop {
             if look_first {
                 match hub.read(&reservation.device_id).await {
