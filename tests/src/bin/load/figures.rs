@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{callers::Work, machine, primitives::Primitives};
+use crate::{callers::Work, primitives::Primitives};
 
 /// Whose rows are whose.
 pub(crate) const QDRS: &str = "QDRS";
@@ -122,7 +122,12 @@ struct Beside {
 }
 
 impl Figures {
-    pub(crate) fn new(mut rows: Vec<Row>, primitives: Vec<Primitives>, syncs: Vec<(String, Vec<f64>)>) -> Result<Self> {
+    pub(crate) fn new(
+        machine: String,
+        mut rows: Vec<Row>,
+        primitives: Vec<Primitives>,
+        syncs: Vec<(String, Vec<f64>)>,
+    ) -> Result<Self> {
         rows.iter_mut().for_each(Row::settle);
         let bare = |what: fn(Primitives) -> f64| median(&primitives.iter().copied().map(what).collect::<Vec<_>>());
         let (register, confirm) = (
@@ -141,15 +146,7 @@ impl Figures {
             })
             .collect();
         let sync_us = syncs.into_iter().filter_map(|(on, all)| Some((on, [median(&all)?, *all.get(all.len() * 99 / 100)?])));
-        Ok(Self {
-            version: 1,
-            at: Timestamp::now(),
-            machine: machine::describe(),
-            rows,
-            sync_us: sync_us.collect(),
-            primitives,
-            beside,
-        })
+        Ok(Self { version: 1, at: Timestamp::now(), machine, rows, sync_us: sync_us.collect(), primitives, beside })
     }
 
     /// For people: Markdown, so that it can be kept as it is.

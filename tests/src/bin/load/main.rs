@@ -103,6 +103,7 @@ enum Turn<'a> {
 }
 
 async fn measure(args: &Args) -> Result<Figures> {
+    let machine = machine::describe();
     let folder = tempfile::tempdir_in(&args.disk).with_context(|| format!("no folder in {}", args.disk.display()))?;
     let emulator = Emulator::start(&args.service, folder.path()).await?;
     let mut media = vec![("disk", folder.path().to_owned())];
@@ -143,7 +144,7 @@ async fn measure(args: &Args) -> Result<Figures> {
     let made = emulator.devices().await?;
     let expected = serials.given() + rows.iter().filter(|row| row.who == figures::VENDOR).map(Row::devices).sum::<usize>();
     ensure!(made == expected, "the hub has {made} devices, and {expected} were counted");
-    let figures = Figures::new(rows, primitives, syncs)?;
+    let figures = Figures::new(machine, rows, primitives, syncs)?;
     for (_, service) in services {
         service.stop().await?;
     }
