@@ -168,7 +168,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         Ok::<(String, Arc<dyn Hub>), ServeError>((name.clone(), Arc::new(hub)))
     });
     let hubs = hubs.collect::<Result<_, _>>()?;
-    let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(&config.ledger)?);
+    let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open_to_serve(&config.ledger)?);
     for access in ledger.access_list().await? {
         if !config.hubs.contains_key(&access.hub) || !config.policies.contains_key(&access.policy) {
             let (name, hub, policy) = (access.name, access.hub, access.policy);

@@ -178,6 +178,15 @@ pub struct Record {
     pub sent: Vec<Fingerprint>,
 }
 
+/// What a board was confirmed as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The policy of the serial.
+    pub policy: String,
+    /// The serial in its normal form.
+    pub serial: String,
+}
+
 /// What bounds a new reservation beside the access code's own quota.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PolicyLimits {
@@ -232,6 +241,9 @@ pub enum LedgerError {
     /// An access code of that name is there, or none is.
     #[error("{0}")]
     AccessCode(String),
+    /// One service process a ledger: their works would not know of each other.
+    #[error("another `qdrs-service serve` serves from the ledger {path}")]
+    Serving { path: String },
     /// The ledger was closed while something waited for it.
     #[error("ledger: it is closed")]
     Closed,
@@ -242,7 +254,7 @@ impl Explain for LedgerError {
         match self {
             Self::Database(_) | Self::Closed => Code::LedgerUnavailable,
             Self::Damaged { .. } => Code::Internal,
-            Self::Newer { .. } | Self::AccessCode(_) => Code::SettingInvalid,
+            Self::Newer { .. } | Self::AccessCode(_) | Self::Serving { .. } => Code::SettingInvalid,
         }
     }
 
@@ -250,6 +262,7 @@ impl Explain for LedgerError {
         match self {
             Self::Database(_) => "check the path of the ledger, who may write there, and the free space".into(),
             Self::Newer { .. } => "install the QDRS that wrote it, or a newer one".into(),
+            Self::Serving { .. } => "stop the other one first, or name another ledger".into(),
             Self::AccessCode(_) => "`qdrs-service access list` shows those that there are".into(),
             Self::Damaged { .. } | Self::Closed => self.code().help().to_owned(),
         }
@@ -281,6 +294,11 @@ pub trait Ledger: Send + Sync {
     /// Suspends, revokes or reactivates the code of that name. A revoked one stays revoked.
     fn access_set_state(&self, name: String, state: AccessState) -> Boxed<'_, Result<(), LedgerError>>;
 
+    /// Can it be read and written?
+    fn ready(&self) -> Boxed<'_, Result<(), LedgerError>>;
+
+    /// The serial that the board was confirmed as, if it was.
+    fn board_made_as(&self, product: String, hardware_id: String) -> Boxed<'_, Result<Option<Made>, LedgerError>>;
     /// The attempt of that job, whatever became of it.
     fn find_job(&self, key_id: KeyId, job: JobHash) -> Boxed<'_, Result<Option<Record>, LedgerError>>;
     /// The serial's present life.
@@ -293,7 +311,14 @@ pub trait Ledger: Send + Sync {
     /// *rejected* -> *reserved*, for the same job; charges the quota again.
     fn reserve_again(&self, id: Uuid, key: Fingerprint, limits: PolicyLimits) -> Boxed<'_, Result<Record, NotReserved>>;
     /// Ends `old` (the caller's own, unconfirmed) and reserves anew in its place; the hub's keys are replaced next.
-    fn take_over(&self, old: Uuid, new: Reservation, key: Fingerprint, reason: String) -> Boxed<'_, Result<Record, NotReserved>>;
+    fn take_over(
+        &self,
+        old: Uuid,
+        new: Reservation,
+        key: Fingerprint,
+        limits: PolicyLimits,
+        reason: String,
+    ) -> Boxed<'_, Result<Record, NotReserved>>;
     /// Adds the fingerprint of a further key that is about to be sent. False if it is no longer *reserved*.
     fn add_key(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>>;
     /// *reserved* -> *issued*. False if it stands elsewhere by now.

@@ -15,7 +15,7 @@ use qdrs_core::{
     },
     connection_string::{DeviceConnectionString, DeviceKey, Fingerprint},
     explain::Explain,
-    hub::Hub,
+    hub::{Hub, Identity},
     policy::Policy,
     serial::Serial,
 };
@@ -68,10 +68,9 @@ impl Registrar {
         Ok(self.shared.ledger.access(key_id).await?)
     }
 
-    /// Can the ledger be read?
+    /// Can the ledger be read and written?
     pub async fn ready(&self) -> Result<(), Refusal> {
-        self.shared.ledger.audit(1, 1).await?;
-        Ok(())
+        Ok(self.shared.ledger.ready().await?)
     }
 
     /// Registers the serial for that job, or repeats the answer of the same job. True when it is new.
@@ -82,6 +81,9 @@ impl Registrar {
         job: &str,
         request: RegisterRequest,
     ) -> Result<(Registration, bool), Refusal> {
+        // A board that says nothing of itself is none.
+        let hardware_id = request.hardware_id.filter(|id| !id.trim().is_empty());
+        let request = RegisterRequest { hardware_id, ..request };
         check_fields(&request)?;
         let recipient = recipient(caller, &request)?;
         let hash = job_hash(caller.key_id, job);
@@ -89,6 +91,7 @@ impl Registrar {
             // Its own job needs no policy and no quota, so that neither can strand what was begun.
             Some(record) => {
                 same_request(&record, serial, &request)?;
+                self.check_board(&record.reservation, request.hardware_id.as_deref()).await?;
                 let (record, key) = self.repeat(record).await?;
                 (record, key, false)
             }
@@ -110,6 +113,17 @@ impl Registrar {
         Ok((registration, new))
     }
 
+    /// A repeat may come with another board than the first request: it must not be one that is made already.
+    async fn check_board(&self, reservation: &Reservation, hardware_id: Option<&str>) -> Result<(), Refusal> {
+        let Some(hardware_id) = hardware_id.filter(|id| reservation.hardware_id.as_deref() != Some(*id)) else { return Ok(()) };
+        match self.shared.ledger.board_made_as(reservation.product.clone(), hardware_id.to_owned()).await? {
+            Some(made) if (&made.policy, &made.serial) != (&reservation.policy, &reservation.serial) => {
+                Err(board_taken(hardware_id, &reservation.serial, &made.serial))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A job that the ledger does not know yet.
     async fn begin(
         &self,
@@ -128,7 +142,7 @@ impl Registrar {
         let reserved = match &request.take_over {
             None => ledger.reserve(new, keys.primary.fingerprint(), limits).await,
             Some(take_over) => {
-                if !caller.permissions.contains(&Permission::TakeOver) {
+                if caller.kind == Kind::Product || !caller.permissions.contains(&Permission::TakeOver) {
                     return Err(Refusal::new(
                         Code::NotPermitted,
                         format!("access code `{}` may not take over registrations", caller.name),
@@ -140,7 +154,12 @@ impl Registrar {
                 match ledger.find_serial(caller.policy.clone(), accepted.to_string()).await? {
                     None => ledger.reserve(new, keys.primary.fingerprint(), limits).await,
                     Some(old) => {
-                        ledger.take_over(old.reservation.id, new, keys.primary.fingerprint(), take_over.reason.clone()).await
+                        // What was changed in the hub by hand is the owner's to settle, not to be replaced silently.
+                        if let (true, Life::Issued { fingerprint }) = (old.reservation.key_id == caller.key_id, &old.life) {
+                            self.fetch(&old, *fingerprint).await?;
+                        }
+                        let (key, reason) = (keys.primary.fingerprint(), take_over.reason.clone());
+                        ledger.take_over(old.reservation.id, new, key, limits, reason).await
                     }
                 }
             }
@@ -157,7 +176,7 @@ impl Registrar {
                 let (reservation, key) = self.repeat(*record).await?;
                 Ok((reservation, key, false))
             }
-            Err(not) => Err(not_reserved(not, caller)),
+            Err(not) => Err(not_reserved(not, caller, &accepted)),
         }
     }
 
@@ -202,16 +221,8 @@ impl Registrar {
         let reservation = &record.reservation;
         let hub = self.hub(&reservation.hub)?;
         let serial = &reservation.serial;
-        let refuse = |code: Code, what: &str| Refusal::new(code, format!("{serial}: {what}")).standing(record, true);
-        let identity = hub.read(&reservation.device_id).await?.ok_or_else(|| {
-            refuse(Code::IdentityMissing, &format!("device `{}` is no longer in {}", reservation.device_id, reservation.hub_host))
-        })?;
-        let Some(key) = identity.primary.filter(|key| key.fingerprint() == issued) else {
-            return Err(refuse(Code::IdentityChanged, "the hub holds another key for this device than the one that was issued"));
-        };
-        if !identity.enabled {
-            return Err(refuse(Code::IdentityDisabled, "the device is disabled in the hub"));
-        }
+        let key = held_key(reservation, hub.read(&reservation.device_id).await?, issued)
+            .map_err(|refusal| refusal.standing(record, true))?;
         // What was taken over or confirmed while the hub was asked is no longer this caller's to have.
         match self.shared.ledger.find(reservation.id).await? {
             Some(Record { life: Life::Issued { fingerprint }, .. }) if fingerprint == issued => Ok(key),
@@ -332,6 +343,24 @@ impl Registrar {
     }
 }
 
+/// The key of an issued registration, out of what the hub has. Changes made there by hand are named, and nothing is
+/// handed out.
+fn held_key(reservation: &Reservation, identity: Option<Identity>, issued: Fingerprint) -> Result<DeviceKey, Refusal> {
+    let (serial, device_id, hub) = (&reservation.serial, &reservation.device_id, &reservation.hub_host);
+    let Some(identity) = identity else {
+        return Err(Refusal::new(Code::IdentityMissing, format!("{serial}: device `{device_id}` is no longer in {hub}")));
+    };
+    let Some(key) = identity.primary.filter(|key| key.fingerprint() == issued) else {
+        let what = "the hub holds another key for this device than the one that was issued";
+        return Err(Refusal::new(Code::IdentityChanged, format!("{serial}: {what}")));
+    };
+    if identity.enabled { Ok(key) } else { Err(disabled(reservation)) }
+}
+
+fn disabled(reservation: &Reservation) -> Refusal {
+    Refusal::new(Code::IdentityDisabled, format!("{}: the device is disabled in the hub", reservation.serial))
+}
+
 /// The pair of keys of one identity. The second is never handed out; the hub wants both or neither.
 struct Keys {
     primary: DeviceKey,
@@ -390,7 +419,12 @@ fn reservation(
 fn recipient(caller: &Access, request: &RegisterRequest) -> Result<PublicOpeningKey, Refusal> {
     match (caller.kind, request.recipient) {
         (Kind::Station, None) => Ok(caller.keys.opening),
-        (Kind::Product, Some(key)) => Ok(key),
+        // A key that nothing can be sealed to is refused before anything is made.
+        (Kind::Product, Some(key)) => {
+            let context = SealContext { key_id: caller.key_id, serial: "", idempotency_key: "", reservation: Uuid::nil() };
+            seal::seal(&key, &context, b"").map_err(|error| Refusal::new(Code::BadRequest, error.to_string()))?;
+            Ok(key)
+        }
         (Kind::Station, Some(_)) => {
             Err(Refusal::new(Code::BadRequest, "a station's answer is sealed to its access code; leave `recipient` out"))
         }
@@ -438,7 +472,7 @@ fn check_field(name: &str, value: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn not_reserved(not: NotReserved, caller: &Access) -> Refusal {
+fn not_reserved(not: NotReserved, caller: &Access, asked: &Serial) -> Refusal {
     match not {
         NotReserved::Taken(record) => {
             let yours = record.reservation.key_id == caller.key_id;
@@ -458,7 +492,7 @@ fn not_reserved(not: NotReserved, caller: &Access) -> Refusal {
         NotReserved::CodeQuota(most) => code_quota(most),
         NotReserved::PolicyTotal(most) => policy_quota(most, "in all"),
         NotReserved::PolicyDay(most) => policy_quota(most, "today"),
-        NotReserved::BoardTaken { hardware_id, serial } => board_taken(&hardware_id, "another serial", &serial),
+        NotReserved::BoardTaken { hardware_id, serial } => board_taken(&hardware_id, asked.as_str(), &serial),
         NotReserved::Ledger(error) => error.into(),
     }
 }

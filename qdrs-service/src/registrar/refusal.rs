@@ -57,13 +57,17 @@ impl Refusal {
     /// A product's code can be found in its binary, so every refusal that would tell something of serials is one and the
     /// same word; what only tells it to wait stays.
     #[must_use]
-    pub fn for_kind(self, kind: Kind) -> Self {
-        let tells_nothing =
-            self.code().is_some_and(|code| code.row().retry || matches!(code, Code::BadRequest | Code::IdempotencyKeyMissing));
-        if kind == Kind::Station || tells_nothing {
+    pub fn for_kind(mut self, kind: Kind) -> Self {
+        let about_the_request = matches!(self.code(), Some(Code::BadRequest | Code::IdempotencyKeyMissing));
+        if kind == Kind::Station || about_the_request {
             return self;
         }
         let cause = Some(format!("{}: {}", self.problem.code, self.problem.detail));
+        if self.code().is_some_and(|code| code.row().retry) {
+            // The detail could name a hub or a policy.
+            self.problem.detail.clear();
+            return Self { problem: self.problem, cause: self.cause.or(cause) };
+        }
         Self { problem: Box::new(Problem::new(Code::ProductRefused, "")), cause }
     }
 }
@@ -77,7 +81,7 @@ impl From<(Code, String)> for Refusal {
 impl From<LedgerError> for Refusal {
     fn from(error: LedgerError) -> Self {
         let code = match &error {
-            LedgerError::Database(_) | LedgerError::Closed => Code::LedgerUnavailable,
+            LedgerError::Database(_) | LedgerError::Closed | LedgerError::Serving { .. } => Code::LedgerUnavailable,
             LedgerError::Damaged { .. } | LedgerError::Newer { .. } | LedgerError::AccessCode(_) => Code::Internal,
         };
         Self { cause: Some(error.to_string()), ..Self::new(code, "") }

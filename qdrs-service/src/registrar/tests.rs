@@ -426,6 +426,86 @@ async fn a_caller_who_hangs_up_stops_nothing() {
     assert_eq!(world.life().await, ["reserved", "issued"]);
 }
 
+#[tokio::test]
+async fn a_repeat_with_a_board_that_is_made_is_refused_before_it_is_written() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    let board = |id: &str| RegisterRequest { hardware_id: Some(id.into()), ..Default::default() };
+    let (first, key) = world.register_with(&mine, "7", "a", board("AA:BB")).await.unwrap();
+    world.confirm(&mine, "7", &first, &key).await.unwrap();
+    world.register_with(&mine, "14", "b", board("CC:DD")).await.unwrap();
+    assert_eq!(world.register_with(&mine, "14", "b", board("AA:BB")).await.unwrap_err(), Code::BoardTaken);
+    world.register_with(&mine, "14", "b", board("EE:FF")).await.expect("a board that is new may come");
+    world.register_with(&mine, "14", "b", board(" ")).await.expect("a board that says nothing of itself is none");
+}
+
+#[tokio::test]
+async fn a_take_over_neither_recreates_nor_enables_what_was_changed_by_hand() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    let take_over = || RegisterRequest { take_over: Some(TakeOver { reason: "journal lost".into() }), ..Default::default() };
+    world.register(&mine, "7", "a").await.unwrap();
+    world.hub.change("7", |device| device.enabled = false);
+    assert_eq!(world.register_with(&mine, "7", "b", take_over()).await.unwrap_err(), Code::IdentityDisabled);
+    world.hub.devices.lock().unwrap().clear();
+    assert_eq!(world.register_with(&mine, "7", "c", take_over()).await.unwrap_err(), Code::IdentityMissing);
+    assert!(world.hub.key("7").is_none(), "not recreated silently");
+    assert_eq!(world.life().await, ["reserved", "issued"], "and nothing was taken over");
+}
+
+#[tokio::test]
+async fn taking_over_a_rejected_serial_is_charged_like_any_other() {
+    let world = World::new();
+    let mine = world.station("line-1", |access| access.quota = Some(1)).await;
+    let take_over = || RegisterRequest { take_over: Some(TakeOver { reason: "again".into() }), ..Default::default() };
+    *world.hub.refuses.lock().unwrap() = true;
+    assert_eq!(world.register(&mine, "7", "a").await.unwrap_err(), Code::RejectedByHub);
+    *world.hub.refuses.lock().unwrap() = false;
+    world.register(&mine, "14", "b").await.unwrap();
+    assert_eq!(world.register_with(&mine, "7", "c", take_over()).await.unwrap_err(), Code::QuotaExhausted);
+    world.register_with(&mine, "14", "d", take_over()).await.expect("an open one has paid");
+}
+
+#[tokio::test]
+async fn a_product_hears_one_word_and_may_take_nothing_over() {
+    let world = World::new();
+    let product = world.station("app", |access| access.kind = Kind::Product).await;
+    let ask = |take_over: bool| RegisterRequest {
+        recipient: Some(product.access.keys.opening),
+        take_over: take_over.then(|| TakeOver { reason: "test".into() }),
+        ..Default::default()
+    };
+    world.register_with(&product, "7", "a", ask(false)).await.unwrap();
+    let refuse = async |serial: &str, job: &str, ask: RegisterRequest| {
+        world.registrar.register(&product.access, serial, job, ask).await.unwrap_err().for_kind(Kind::Product)
+    };
+    let said = [
+        refuse("7", "b", ask(false)).await,
+        refuse("8", "c", ask(false)).await,
+        refuse("14", "a", ask(false)).await,
+        refuse("7", "d", ask(true)).await,
+    ]
+    .map(|refusal| serde_json::to_string(&refusal.problem).unwrap());
+    assert!(said.iter().all(|words| *words == said[0]), "{said:#?}");
+    assert!(said[0].contains("\"code\":\"refused\""));
+    // A key that nothing can be sealed to is refused before anything is made.
+    let unusable = RegisterRequest { recipient: Some(PublicOpeningKey::from_bytes([0; 32])), ..Default::default() };
+    assert_eq!(refuse("21", "e", unusable).await.code(), Some(Code::BadRequest));
+    assert!(world.hub.key("21").is_none());
+}
+
+#[tokio::test]
+async fn one_service_process_a_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    let first = SqliteLedger::open_to_serve(&path).unwrap();
+    assert!(matches!(SqliteLedger::open_to_serve(&path), Err(crate::ledger::LedgerError::Serving { .. })));
+    SqliteLedger::open(&path).expect("the owner's commands work beside it");
+    first.ready().await.unwrap();
+    drop(first);
+    SqliteLedger::open_to_serve(&path).expect("after it has ended");
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Register { who: usize, job: u8, take_over: bool },

@@ -64,12 +64,14 @@ impl Registrar {
                     running.insert(reservation, settled.clone());
                     let shared = Arc::clone(&self.shared);
                     tokio::spawn(async move {
-                        // Kept in the table until its end is told, also if it panics.
-                        let _entry = Entry { shared: &shared, reservation };
+                        // Leaves the table before its end is told, so that whoever asks again is not told of it once more;
+                        // also if it panics.
+                        let entry = Entry { shared: &shared, reservation };
                         let end = Work::new(&shared, reservation).run(fresh).await;
                         if let Err(refusal) = &end {
                             tracing::warn!(%reservation, code = refusal.problem.code, detail = refusal.problem.detail, "not settled");
                         }
+                        drop(entry);
                         done.send_replace(Some(end));
                     });
                     settled
@@ -140,6 +142,7 @@ impl<'a> Work<'a> {
             if look_first {
                 match hub.read(&reservation.device_id).await {
                     Ok(Some(identity)) => match self.whose(&reservation, &identity).await? {
+                        Whose::Ours(_) | Whose::Predecessors if !identity.enabled => return Err(super::disabled(&reservation)),
                         Whose::Ours(key) => return self.issued(&reservation, key).await,
                         Whose::Foreign => return self.foreign(&reservation).await,
                         Whose::Predecessors => {
@@ -245,10 +248,7 @@ impl<'a> Work<'a> {
     /// It was issued while the caller was on its way here; the key is in the hub.
     async fn read_issued(&self, reservation: &Reservation, issued: Fingerprint) -> Settled {
         let hub = self.shared.hubs.get(&reservation.hub).ok_or_else(|| super::misconfigured("its hub is gone".into()))?;
-        let identity = hub.read(&reservation.device_id).await?;
-        identity.and_then(|identity| identity.primary).filter(|key| key.fingerprint() == issued).ok_or_else(|| {
-            Refusal::new(Code::IdentityChanged, format!("{}: the hub holds another key, or none", reservation.serial))
-        })
+        super::held_key(reservation, hub.read(&reservation.device_id).await?, issued)
     }
 
     async fn record(&self) -> Result<Record, Refusal> {
@@ -260,8 +260,16 @@ impl<'a> Work<'a> {
     async fn wait(&mut self, error: HubError) -> Result<(), Refusal> {
         // After `Exists` and `Changed` the hub is asked again to see what is there now.
         let unsettled = matches!(error, HubError::Exists | HubError::Changed);
-        let wait = if unsettled || error.is_passing() { self.patience.next(error.retry_after()) } else { None };
-        let Some(wait) = wait else { return Err(error.into()) };
+        if !unsettled && !error.is_passing() {
+            return Err(error.into());
+        }
+        let Some(wait) = self.patience.next(error.retry_after()) else {
+            return Err(if unsettled {
+                Refusal::new(Code::HubSlow, "the hub does not settle what it has")
+            } else {
+                error.into()
+            });
+        };
         tracing::info!(reservation = %self.reservation, wait_ms = wait.as_millis(), %error, "asking the hub again");
         tokio::time::sleep(wait).await;
         Ok(())

@@ -6,6 +6,8 @@
 //! write beside it.
 
 use std::{
+    fs::{File, TryLockError},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -22,7 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
-    Access, AccessState, JobHash, Ledger, LedgerError, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation, audit::Entry,
+    Access, AccessState, JobHash, Ledger, LedgerError, Made, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation,
+    audit::Entry,
 };
 
 mod access;
@@ -43,8 +46,9 @@ const WRITER_CACHE_KIB: i64 = 32 * 1024;
 /// How long to wait for the owner's command that writes beside us.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A deed: does its statements and keeps its answer; told afterwards whether the commit held.
-type Deed = Box<dyn FnOnce(&Connection) -> Answer + Send>;
+/// A deed: does its statements and keeps its answer; told afterwards whether the commit held. Without a transaction to be
+/// had it does nothing.
+type Deed = Box<dyn FnOnce(Result<&Connection, LedgerError>) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
 
 /// The ledger in one SQLite file.
@@ -52,6 +56,8 @@ pub struct SqliteLedger {
     path: PathBuf,
     deeds: mpsc::Sender<Deed>,
     readers: Arc<Mutex<Vec<Connection>>>,
+    /// Held by the one process that serves from it.
+    _serving: Option<File>,
 }
 
 impl From<rusqlite::Error> for LedgerError {
@@ -70,7 +76,21 @@ impl SqliteLedger {
             .name("ledger".into())
             .spawn(move || work(connection, waiting))
             .map_err(|error| LedgerError::Database(format!("can't start its thread: {error}")))?;
-        Ok(Self { path: path.to_owned(), deeds, readers: Arc::default() })
+        Ok(Self { path: path.to_owned(), deeds, readers: Arc::default(), _serving: None })
+    }
+
+    /// Opens the ledger to serve from it. An error if another process does.
+    pub fn open_to_serve(path: &Path) -> Result<Self, LedgerError> {
+        let mut lock = path.as_os_str().to_owned();
+        lock.push(".lock");
+        let lock = PathBuf::from(lock);
+        let opened = File::options().create(true).truncate(false).write(true).open(&lock);
+        let file = opened.map_err(|error| LedgerError::Database(format!("can't open {}: {error}", lock.display())))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _serving: Some(file), ..Self::open(path)? }),
+            Err(TryLockError::WouldBlock) => Err(LedgerError::Serving { path: path.display().to_string() }),
+            Err(TryLockError::Error(error)) => Err(LedgerError::Database(format!("can't lock {}: {error}", lock.display()))),
+        }
     }
 
     /// Runs `deed` on the writer thread, in a savepoint of the next commit. An error of its own rolls it back alone.
@@ -82,7 +102,7 @@ impl SqliteLedger {
         let (answer, answered) = oneshot::channel();
         // A refusal waits for the commit as well: it may rest on what a neighbour in the same transaction has done.
         let deed: Deed = Box::new(move |connection| {
-            let done = in_savepoint(connection, deed);
+            let done = connection.map_err(E::from).and_then(|connection| in_savepoint(connection, deed));
             Box::new(move |committed: Result<(), LedgerError>| {
                 let _ = answer.send(committed.map_err(E::from).and(done));
             })
@@ -141,29 +161,33 @@ fn work(mut connection: Connection, mut waiting: mpsc::Receiver<Deed>) {
             group.push(next);
         }
         let mut answers = Vec::with_capacity(group.len());
-        let committed = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .and_then(|transaction| {
-                answers.extend(group.drain(..).map(|deed| deed(&transaction)));
-                transaction.commit()
-            })
-            .map_err(LedgerError::from);
-        // A deed that never ran (no transaction to be had) drops its sender, and its caller hears `Closed`.
-        group.clear();
+        let committed = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+            Ok(transaction) => {
+                answers.extend(group.drain(..).map(|deed| deed(Ok(&transaction))));
+                transaction.commit().map_err(LedgerError::from)
+            }
+            Err(error) => {
+                let error = LedgerError::from(error);
+                answers.extend(group.drain(..).map(|deed| deed(Err(error.clone()))));
+                Err(error)
+            }
+        };
         for answer in answers {
             answer(committed.clone());
         }
     }
 }
 
-/// Runs `deed` so that an error undoes it and nothing else.
+/// Runs `deed` so that an error undoes it and nothing else. A panic is an error like others: its neighbours and the
+/// writer thread go on.
 fn in_savepoint<T, E: From<LedgerError>>(
     connection: &Connection,
     deed: impl FnOnce(&Connection) -> Result<T, E>,
 ) -> Result<T, E> {
     let run = |sql| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(LedgerError::from);
     run("SAVEPOINT deed")?;
-    let done = deed(connection);
+    let done = catch_unwind(AssertUnwindSafe(|| deed(connection)))
+        .unwrap_or_else(|_| Err(LedgerError::Damaged { what: "a deed broke off".into() }.into()));
     if done.is_err() {
         run("ROLLBACK TO deed")?;
     }
@@ -172,6 +196,18 @@ fn in_savepoint<T, E: From<LedgerError>>(
 }
 
 impl Ledger for SqliteLedger {
+    fn ready(&self) -> Boxed<'_, Result<(), LedgerError>> {
+        Box::pin(async {
+            self.read(|connection| connection.query_row("SELECT count(*) FROM (SELECT 1 FROM audit LIMIT 1)", [], |_| Ok(())))
+                .await?;
+            self.write(|_| Ok(())).await
+        })
+    }
+
+    fn board_made_as(&self, product: String, hardware_id: String) -> Boxed<'_, Result<Option<Made>, LedgerError>> {
+        Box::pin(self.read(move |connection| read::confirmed_board(connection, &product, &hardware_id)))
+    }
+
     fn access(&self, key_id: KeyId) -> Boxed<'_, Result<Option<Access>, LedgerError>> {
         Box::pin(self.read(move |connection| access::find(connection, key_id)))
     }
@@ -208,8 +244,15 @@ impl Ledger for SqliteLedger {
         Box::pin(self.write(move |connection| write::reserve_again(connection, id, key, limits)))
     }
 
-    fn take_over(&self, old: Uuid, new: Reservation, key: Fingerprint, reason: String) -> Boxed<'_, Result<Record, NotReserved>> {
-        Box::pin(self.write(move |connection| write::take_over(connection, old, new, key, &reason)))
+    fn take_over(
+        &self,
+        old: Uuid,
+        new: Reservation,
+        key: Fingerprint,
+        limits: PolicyLimits,
+        reason: String,
+    ) -> Boxed<'_, Result<Record, NotReserved>> {
+        Box::pin(self.write(move |connection| write::take_over(connection, old, new, key, limits, &reason)))
     }
 
     fn add_key(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>> {

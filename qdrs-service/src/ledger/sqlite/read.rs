@@ -9,7 +9,7 @@ use qdrs_core::{
 use rusqlite::{Connection, OptionalExtension, Params, Row, types::Type};
 use uuid::Uuid;
 
-use crate::ledger::{JobHash, Life, Record, Reservation, audit::Entry};
+use crate::ledger::{JobHash, Life, Made, Record, Reservation, audit::Entry};
 
 const COLUMNS: &str = "id, policy, serial, serial_sent, device_id, hub, hub_host, key_id, job_hash, recipient, station, slot, batch, \
                        product, hardware_id, replaces, reserved_at, state, since, fingerprint, evidence, reason";
@@ -31,10 +31,10 @@ pub(super) fn by_id(connection: &Connection, id: Uuid) -> rusqlite::Result<Optio
 }
 
 /// The serial that the board was confirmed as, if it was.
-pub(super) fn confirmed_board(connection: &Connection, product: &str, hardware_id: &str) -> rusqlite::Result<Option<String>> {
+pub(super) fn confirmed_board(connection: &Connection, product: &str, hardware_id: &str) -> rusqlite::Result<Option<Made>> {
     connection
-        .prepare_cached("SELECT serial FROM reservation WHERE product = ?1 AND hardware_id = ?2 AND state = 'confirmed'")?
-        .query_row([product, hardware_id], |row| row.get(0))
+        .prepare_cached("SELECT policy, serial FROM reservation WHERE product = ?1 AND hardware_id = ?2 AND state = 'confirmed'")?
+        .query_row([product, hardware_id], |row| Ok(Made { policy: row.get(0)?, serial: row.get(1)? }))
         .optional()
 }
 

@@ -39,7 +39,8 @@ pub(super) fn reserve(
     if let Some(record) = read::by_serial(connection, &new.policy, &new.serial)? {
         return Err(NotReserved::Taken(Box::new(record)));
     }
-    insert(connection, new, key, limits, true, None)
+    let day = day_of(new.reserved_at);
+    insert(connection, new, key, Charge { limits: Some(limits), day }, None)
 }
 
 pub(super) fn take_over(
@@ -47,6 +48,7 @@ pub(super) fn take_over(
     old: Uuid,
     mut new: Reservation,
     key: Fingerprint,
+    limits: PolicyLimits,
     reason: &str,
 ) -> Result<Record, NotReserved> {
     if let Some(record) = read::by_job(connection, new.key_id, &new.job)? {
@@ -72,25 +74,36 @@ pub(super) fn take_over(
     new.hub_host.clone_from(&record.reservation.hub_host);
     new.device_id.clone_from(&record.reservation.device_id);
     new.replaces = Some(old);
-    insert(connection, new, key, PolicyLimits::default(), charge, Some(reason))
+    // A charge that is handed on stays on the day it was made.
+    let day = if charge {
+        day_of(new.reserved_at)
+    } else {
+        connection.query_row("SELECT day FROM reservation WHERE id = ?1", [old.to_string()], |row| row.get(0))?
+    };
+    insert(connection, new, key, Charge { limits: charge.then_some(limits), day }, Some(reason))
+}
+
+/// What a new reservation costs: without limits its predecessor has paid, on that day.
+struct Charge {
+    limits: Option<PolicyLimits>,
+    day: String,
 }
 
 fn insert(
     connection: &Connection,
     new: Reservation,
     key: Fingerprint,
-    limits: PolicyLimits,
-    charge: bool,
+    charge: Charge,
     detail: Option<&str>,
 ) -> Result<Record, NotReserved> {
     if let Some(record) = read::by_device(connection, &new.hub_host, &new.device_id)? {
         return Err(NotReserved::DeviceIdTaken(Box::new(record)));
     }
-    if let Some((hardware_id, serial)) = board_elsewhere(connection, &new.product, new.hardware_id.as_deref(), &new.serial)? {
+    if let Some((hardware_id, serial)) = board_elsewhere(connection, &new, new.hardware_id.as_deref())? {
         return Err(NotReserved::BoardTaken { hardware_id, serial });
     }
-    let day = day_of(new.reserved_at);
-    if charge {
+    let Charge { limits, day } = charge;
+    if let Some(limits) = limits {
         charge_quota(connection, &new.key_id.to_string(), &new.policy, &day, limits)?;
     }
     let at = new.reserved_at.as_millisecond();
@@ -203,9 +216,7 @@ pub(super) fn confirm(
     }
     let hardware_id = hardware_id.or_else(|| record.reservation.hardware_id.clone());
     let reservation = &record.reservation;
-    if let Some((hardware_id, serial)) =
-        board_elsewhere(connection, &reservation.product, hardware_id.as_deref(), &reservation.serial)?
-    {
+    if let Some((hardware_id, serial)) = board_elsewhere(connection, reservation, hardware_id.as_deref())? {
         return Err(NotConfirmed::BoardTaken { hardware_id, serial });
     }
     let now = Timestamp::now();
@@ -223,13 +234,13 @@ pub(super) fn confirm(
 /// The board and the other serial that it was confirmed as, if it was.
 fn board_elsewhere(
     connection: &Connection,
-    product: &str,
+    of: &Reservation,
     hardware_id: Option<&str>,
-    serial: &str,
 ) -> rusqlite::Result<Option<(String, String)>> {
     let Some(hardware_id) = hardware_id else { return Ok(None) };
-    let other = read::confirmed_board(connection, product, hardware_id)?.filter(|other| other != serial);
-    Ok(other.map(|other| (hardware_id.to_owned(), other)))
+    let made = read::confirmed_board(connection, &of.product, hardware_id)?;
+    let other = made.filter(|made| (&made.policy, &made.serial) != (&of.policy, &of.serial));
+    Ok(other.map(|other| (hardware_id.to_owned(), other.serial)))
 }
 
 /// Conditional updates: whoever would pass a limit changes nothing.
