@@ -3,6 +3,7 @@
 //! Run again after anything (a failure, Ctrl-C, a power cut), it does what is left.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -94,7 +95,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
     let client = super::connect(settings)?;
     show_waits(&client, &screen);
     if args.dry_run {
-        return dry_run(settings, &client, &screen, serials).await;
+        return dry_run(settings, &client, &screen, printer, serials).await;
     }
 
     let slots = slots(settings)?;
@@ -151,7 +152,8 @@ pub(super) async fn sandbox(settings: &mut Settings, _: Printer) -> Result<(), F
 /// The slots, from the ports that are named; nothing is opened yet.
 fn slots(settings: &Settings) -> Result<Vec<SlotPlan>, Failure> {
     let kind: Kind = settings.device.parse().map_err(|error: qdrs_core::api::UnknownWord| {
-        Failure::new(Code::SettingInvalid, error.to_string()).at(&settings.device.origin)
+        let help = "name another one with `--device`";
+        Failure::with_help(Code::SettingInvalid, error.to_string(), help).at(&settings.device.origin)
     })?;
     if settings.ports.is_empty() {
         let help = format!("name one with `--port` for each slot: {}; `qdrs ports` shows what is plugged in", kind.port_about());
@@ -230,7 +232,13 @@ async fn asked_to_stop() -> std::io::Result<()> {
 }
 
 /// `--dry-run`: what would be done with each serial. Nothing is written, neither here nor at the service.
-async fn dry_run(settings: &Settings, client: &Client, screen: &Screen, serials: Vec<String>) -> Result<Outcome, Failure> {
+async fn dry_run(
+    settings: &Settings,
+    client: &Client,
+    screen: &Screen,
+    printer: Printer,
+    serials: Vec<String>,
+) -> Result<Outcome, Failure> {
     let access = client.access().await?;
     let left =
         access.quota.map_or(String::new(), |quota| format!(", {} of {quota} left", quota.saturating_sub(access.registered)));
@@ -241,8 +249,9 @@ async fn dry_run(settings: &Settings, client: &Client, screen: &Screen, serials:
         _ => crate::journal::Records::default(),
     };
     let mut outcome = Outcome::AllPassed;
+    let mut counts = BTreeMap::new();
     let mut asked = JoinSet::new();
-    let mut answers = std::collections::BTreeMap::new();
+    let mut answers = BTreeMap::new();
     let (mut next, total) = (0, serials.len());
     let mut serials = serials.into_iter().enumerate();
     while next < total {
@@ -262,13 +271,22 @@ async fn dry_run(settings: &Settings, client: &Client, screen: &Screen, serials:
         while let Some((serial, status)) = answers.remove(&next) {
             let known = records.state(&serial).map(crate::journal::JobState::phase);
             let event = intend(serial, known, status)?;
-            if matches!(&event, Event::Plan { intent: Intent::Fail, .. }) {
-                outcome = Outcome::SomeFailed;
+            if let Event::Plan { intent, .. } = &event {
+                *counts.entry(intent.text()).or_insert(0_usize) += 1;
+                if *intent == Intent::Fail {
+                    outcome = Outcome::SomeFailed;
+                }
             }
             screen.show(&event);
             next += 1;
         }
     }
+    let counts: Vec<_> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
+    screen.notice(format!(
+        "{total} in all: {}; nothing was written. Whether the policy takes a new serial shows when it is registered",
+        counts.join(", ")
+    ));
+    printer.summary(outcome);
     Ok(outcome)
 }
 
