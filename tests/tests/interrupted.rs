@@ -1,7 +1,15 @@
 //! After any interruption and the same command again: ledger, hub, journal and devices agree, every serial exactly once.
 
+use std::time::Duration;
+
+use qdrs_core::{
+    access::AccessCode,
+    api::RegisterRequest,
+    client::{Client, ClientOptions},
+};
 use qdrs_service::emulator::{Fault, Operation, Rule};
 use qdrs_tests::{Bench, Cloud, Dice, Proxy, Station, serials, until};
+use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_hubs_answer_is_lost_after_the_effect() {
@@ -96,6 +104,36 @@ async fn two_stations_share_a_batch() {
     assert_eq!(passed(&first) + passed(&second), 60, "{first}\n{second}");
     let held = [left.held(), right.held()].concat();
     cloud.books().balance(&serials, &held);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_from_two_connections_at_one_moment_makes_one_device() {
+    let cloud = Cloud::start().await;
+    let text = std::fs::read_to_string(cloud.access_code("line-1", &[])).expect("the code");
+    let code = AccessCode::parse(text.trim()).expect("an access code");
+    // Slow enough that both are under way before either is done.
+    cloud.hub.faults.add(Rule::new(Fault::Delay { ms: 20 }).on(Operation::Create).always());
+    for serial in serials(30) {
+        let connection = || {
+            let options = ClientOptions {
+                service: cloud.url().parse().expect("a URL"),
+                code: code.clone(),
+                ca_file_pem: None,
+                patience: Duration::from_secs(30),
+                user_agent: "two connections".into(),
+            };
+            Client::new(options).expect("a client")
+        };
+        let (left, right, job, request) = (connection(), connection(), Uuid::now_v7(), RegisterRequest::default());
+        let (left, right) = tokio::join!(left.register(&serial, job, &request), right.register(&serial, job, &request));
+        let (left, right) = (left.expect("registered"), right.expect("registered"));
+        assert_eq!(left.registration.reservation, right.registration.reservation);
+        assert_eq!(left.credential.key.fingerprint(), right.credential.key.fingerprint());
+        let live = cloud.hub.registry.identity(&left.registration.device_id).and_then(|known| known.primary_key);
+        assert_eq!(live.map(|key| key.fingerprint()), Some(left.credential.key.fingerprint()));
+    }
+    assert_eq!(cloud.books().hub.len(), 30);
+    assert!(cloud.books().ledger.values().all(|row| row.state == "issued"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

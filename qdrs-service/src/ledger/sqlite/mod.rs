@@ -33,6 +33,9 @@ mod migrate;
 mod read;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 /// How many deeds share one commit at most.
 const GROUP_MAX: usize = 256;
 
