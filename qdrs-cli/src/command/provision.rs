@@ -40,9 +40,10 @@ pub enum Pair {
 
 /// Makes a device ready for each serial number: registers it, writes its connection string, checks, confirms.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["serial", "batch"]))]
 pub struct Args {
     /// Serial number to make
-    #[arg(value_name = "SERIAL", required_unless_present = "batch", conflicts_with = "batch")]
+    #[arg(value_name = "SERIAL")]
     serial: Option<String>,
     /// CSV file, one serial number a row
     #[arg(long, value_name = "FILE")]
