@@ -16,6 +16,10 @@ use url::Url;
 
 use crate::env::{self, Lookup};
 
+mod error;
+
+pub use error::SettingsError;
+
 /// The version of the configuration file that this QDRS reads.
 pub const FILE_VERSION: u32 = 1;
 /// The longest configuration file, in bytes.
@@ -214,81 +218,6 @@ pub struct ConfigFile {
     /// The ports of the slots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<Vec<String>>,
-}
-
-/// A setting that can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// The value makes no sense.
-    #[error("{what} `{value}` {why}")]
-    Value {
-        /// Which setting.
-        what: &'static str,
-        /// Its value.
-        value: String,
-        /// What is wrong with it.
-        why: String,
-        /// Who set it.
-        origin: Origin,
-    },
-    /// The configuration file is no TOML, or has a member that nobody knows.
-    #[error("the configuration file is wrong: {why}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1, if known.
-        line: Option<usize>,
-        /// What is wrong.
-        why: String,
-    },
-    /// The configuration file is of a later QDRS.
-    #[error("the configuration file is for a newer QDRS (version {found}; this one reads up to {FILE_VERSION})")]
-    FileNewer {
-        /// The file.
-        path: PathBuf,
-        /// The version in it.
-        found: i64,
-    },
-    /// The configuration file can't be read.
-    #[error("the configuration file `{}` can't be read: {source}", path.display())]
-    FileUnreadable {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's word.
-        source: std::io::Error,
-    },
-    /// A command needs it and nobody set it.
-    #[error("no service is set")]
-    NoService,
-    /// This user has no folder for configuration or state.
-    #[error("this user has no home folder")]
-    NoHome,
-}
-
-impl Explain for SettingsError {
-    fn code(&self) -> Code {
-        Code::SettingInvalid
-    }
-
-    fn at(&self) -> Option<String> {
-        match self {
-            Self::Value { origin, .. } => Some(origin.to_string()),
-            Self::File { path, line: Some(line), .. } => Some(format!("{}, line {line}", path.display())),
-            Self::File { path, line: None, .. } | Self::FileNewer { path, .. } => Some(path.display().to_string()),
-            Self::FileUnreadable { .. } | Self::NoService | Self::NoHome => None,
-        }
-    }
-
-    fn help(&self) -> String {
-        match self {
-            Self::NoService => "run `qdrs setup URL` once, name it with `--service`, or practise with `--sandbox`".into(),
-            Self::NoHome => "name the files with `--config` and `--journal`".into(),
-            Self::FileNewer { .. } => "use the newer `qdrs`, or another file with `--config`".into(),
-            Self::FileUnreadable { .. } => "check its path and permissions".into(),
-            Self::File { .. } => "mend the file, or remove it and run `qdrs setup URL`".into(),
-            Self::Value { .. } => self.code().help().to_owned(),
-        }
-    }
 }
 
 impl Settings {
@@ -650,113 +579,4 @@ impl Folders {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::ffi::OsString;
-
-    use super::*;
-
-    fn settle(flags: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Result<Settings, SettingsError> {
-        #[derive(clap::Parser)]
-        struct Cli {
-            #[command(flatten)]
-            flags: Flags,
-        }
-        let folder = tempfile::tempdir().expect("a folder");
-        if let Some(text) = file {
-            std::fs::create_dir(folder.path().join("config")).expect("makes");
-            std::fs::write(folder.path().join("config/config.toml"), text).expect("writes");
-        }
-        let flags = <Cli as clap::Parser>::parse_from(["qdrs"].iter().chain(flags)).flags;
-        let lookup = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value));
-        Settings::resolve(&flags, &lookup, &Folders::below(folder.path()))
-    }
-
-    #[test]
-    fn a_flag_goes_before_a_variable_before_the_file_before_the_default() {
-        let file = Some(
-            "version = 1\nservice = \"https://file.example\"\nstation = \"from the file\"\nports = [\"/dev/ttyUSB0\"]\nca_file = \"ca.pem\"\n",
-        );
-        let variables = [("QDRS_SERVICE", "https://variable.example/base"), ("QDRS_DEVICE", "mxchip")];
-        let settings = settle(&["--service", "https://flag.example"], &variables, file).expect("settles");
-        assert_eq!(
-            (settings.service().expect("set").as_str(), &settings.service.origin),
-            ("https://flag.example/", &Origin::Flag("--service"))
-        );
-        assert_eq!((settings.device.as_str(), &settings.device.origin), ("mxchip", &Origin::Variable("QDRS_DEVICE")));
-        assert_eq!(
-            (settings.station.as_str(), &settings.station.origin),
-            ("from the file", &Origin::File(settings.config.value.clone()))
-        );
-        assert_eq!(settings.ports.value, ["/dev/ttyUSB0"]);
-        assert_eq!(settings.ca_file.value, Some(settings.config.with_file_name("ca.pem")), "beside the file that names it");
-        assert_eq!((settings.key_store.value, &settings.key_store.origin), (KeyStore::Auto, &Origin::Default));
-
-        let settings = settle(&[], &variables, file).expect("settles");
-        assert_eq!(settings.service().expect("set").as_str(), "https://variable.example/base/");
-        let journal = settings
-            .journal_path()
-            .expect("follows from the service")
-            .file_name()
-            .expect("a name")
-            .to_string_lossy()
-            .into_owned();
-        assert!(journal.starts_with("variable.example-") && journal.ends_with(".jsonl"), "{journal}");
-    }
-
-    #[test]
-    fn nothing_set_is_fine_until_a_service_is_needed() {
-        let settings = settle(&[], &[], None).expect("settles");
-        assert!(!settings.station.is_empty());
-        assert!(matches!(settings.service(), Err(SettingsError::NoService)));
-        assert!(matches!(settings.journal_path(), Err(SettingsError::NoService)));
-    }
-
-    #[test]
-    fn the_sandbox_takes_nothing_from_the_station() {
-        let settings =
-            settle(&["--sandbox"], &[("QDRS_SERVICE", "https://x.example")], Some("version = 1\nports = [\"/dev/ttyUSB0\"]\n"))
-                .expect("settles");
-        assert!(settings.service.value.is_none() && settings.ports.is_empty());
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_said_with_its_place() {
-        let said = |error: SettingsError| {
-            format!(
-                "{error}\n   at: {}\n help: {}",
-                error
-                    .at()
-                    .unwrap_or_default()
-                    .rsplit_once('/')
-                    .map_or_else(|| error.at().unwrap_or_default(), |(_, name)| name.to_owned()),
-                error.help()
-            )
-        };
-        let all = [
-            settle(&["--service", "http://qdrs.example"], &[], None),
-            settle(&["--service", "https://me:hunter2@qdrs.example"], &[], None),
-            settle(&["--service", "me:hunter2@[x"], &[], None),
-            settle(&["--service", "https://qdrs.example/?a=b"], &[], None),
-            settle(&[], &[("QDRS_STATION", "line\u{7}1")], None),
-            settle(&[], &[("QDRS_KEY_STORE", "drawer")], None),
-            settle(&[], &[], Some("version = 1\n\nserver = \"https://x.example\"\n")),
-            settle(&[], &[], Some("version = 2\nshape = \"new\"\n")),
-            settle(&[], &[], Some("version = 1\nstation = 7\n")),
-            settle(&[], &[], Some("version = \n")),
-            settle(&[], &[], Some("station = \"x\"\n")),
-        ]
-        .map(|result| said(result.expect_err("refused")));
-        assert!(!all.iter().any(|text| text.contains("hunter2")));
-        insta::assert_snapshot!(all.join("\n\n"));
-    }
-
-    #[test]
-    fn plain_http_is_for_this_computer_only() {
-        for url in ["http://127.0.0.1:8080", "http://[::1]:8080", "http://localhost:8080"] {
-            settle(&["--service", url], &[], None).expect(url);
-        }
-        for url in ["http://10.0.0.1", "ftp://localhost", "localhost:8080", "http://localhost.example"] {
-            settle(&["--service", url], &[], None).expect_err(url);
-        }
-    }
-}
+mod tests;

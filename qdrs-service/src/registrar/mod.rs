@@ -24,14 +24,15 @@ use uuid::Uuid;
 
 use crate::ledger::{Access, JobHash, Ledger, Life, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation};
 
+mod answer;
 mod refusal;
 mod work;
 
 #[cfg(test)]
 mod tests;
 
+use answer::{board_taken, code_quota, misconfigured, not_confirmable, not_reserved, policy_quota, taken};
 pub use refusal::Refusal;
-use refusal::moment;
 use work::{Fresh, Works};
 
 /// How long a registration waits for the hub before the caller is sent away to ask again; below the 30 s at which
@@ -470,69 +471,4 @@ fn check_field(name: &str, value: &str) -> Result<(), Refusal> {
         ));
     }
     Ok(())
-}
-
-fn not_reserved(not: NotReserved, caller: &Access, asked: &Serial) -> Refusal {
-    match not {
-        NotReserved::Taken(record) => {
-            let yours = record.reservation.key_id == caller.key_id;
-            match &record.life {
-                Life::Conflict { reason } if yours => Refusal::new(Code::Conflict, reason.clone()).standing(&record, yours),
-                _ => taken(&record, yours),
-            }
-        }
-        NotReserved::DeviceIdTaken(record) => Refusal::new(
-            Code::SerialTaken,
-            format!(
-                "the device id `{}` belongs to serial `{}` of policy `{}`",
-                record.reservation.device_id, record.reservation.serial, record.reservation.policy
-            ),
-        )
-        .standing(&record, record.reservation.key_id == caller.key_id),
-        NotReserved::CodeQuota(most) => code_quota(most),
-        NotReserved::PolicyTotal(most) => policy_quota(most, "in all"),
-        NotReserved::PolicyDay(most) => policy_quota(most, "today"),
-        NotReserved::BoardTaken { hardware_id, serial } => board_taken(&hardware_id, asked.as_str(), &serial),
-        NotReserved::Ledger(error) => error.into(),
-    }
-}
-
-fn taken(record: &Record, yours: bool) -> Refusal {
-    let reservation = &record.reservation;
-    let station = reservation.station.as_deref().map(|station| format!(" by station `{station}`")).unwrap_or_default();
-    let state = record.life.state();
-    let detail = format!("`{}` is {state}{station} since {}", reservation.serial, moment(record.since));
-    Refusal::new(Code::SerialTaken, detail).standing(record, yours)
-}
-
-fn not_confirmable(record: &Record) -> Refusal {
-    let serial = &record.reservation.serial;
-    let refusal = match &record.life {
-        Life::Reserved => Refusal::new(Code::BadRequest, format!("{serial} has not been issued yet")),
-        Life::Issued { .. } | Life::Confirmed { .. } => {
-            Refusal::new(Code::FingerprintMismatch, format!("{serial}: the key that came back is not the one that was issued"))
-        }
-        Life::Rejected { reason } => Refusal::new(Code::RejectedByHub, format!("{serial}: {reason}")),
-        Life::Conflict { reason } => Refusal::new(Code::Conflict, format!("{serial}: {reason}")),
-        Life::Releasing { reason } | Life::Released { reason } | Life::Scrapped { reason } => {
-            Refusal::new(Code::Released, format!("{serial} was {reason}"))
-        }
-    };
-    refusal.standing(record, true)
-}
-
-fn board_taken(hardware_id: &str, serial: &str, other: &str) -> Refusal {
-    Refusal::new(Code::BoardTaken, format!("board `{hardware_id}` was confirmed as `{other}`, so it can't become {serial}"))
-}
-
-fn code_quota(most: u64) -> Refusal {
-    Refusal::new(Code::QuotaExhausted, format!("this access code may register {most} devices, and has"))
-}
-
-fn policy_quota(most: u64, when: &str) -> Refusal {
-    Refusal::new(Code::QuotaExhausted, format!("the policy allows {most} devices {when}, and they are made"))
-}
-
-fn misconfigured(detail: String) -> Refusal {
-    Refusal::new(Code::Internal, detail)
 }

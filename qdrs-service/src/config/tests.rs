@@ -1,0 +1,146 @@
+//! File, variables and flags meet once; each fault has its sentence.
+
+use std::ffi::OsString;
+
+use super::*;
+
+const CONNECTION: &str =
+    "HostName=example.azure-devices.net;SharedAccessKeyName=registryReadWrite;SharedAccessKey=c2VjcmV0IG9mIHRoZSBvd25lcg==";
+
+struct World {
+    dir: tempfile::TempDir,
+    variables: BTreeMap<&'static str, String>,
+    flags: Flags,
+}
+
+impl World {
+    fn new(config: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let flags = Flags { config: Some(dir.path().join("service.toml")), ..Flags::default() };
+        let world = Self { dir, variables: BTreeMap::new(), flags };
+        world.write("service.toml", config, 0o644);
+        world
+    }
+
+    fn write(&self, name: &str, text: &str, mode: u32) {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        #[cfg(unix)]
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("set");
+    }
+
+    fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(&self.flags, &|name| self.variables.get(name).map(OsString::from))
+    }
+
+    fn refused(&self) -> String {
+        let error = self.load().expect_err("refused").to_string();
+        error.replace(&self.dir.path().display().to_string(), "DIR")
+    }
+}
+
+#[test]
+fn the_sample_is_sound() {
+    let world = World::new(SAMPLE);
+    world.write("hub-connection", CONNECTION, 0o600);
+    let config = world.load().expect("loads");
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.limits, Limits::default(), "the sample shows the defaults");
+    assert_eq!(config.ledger, world.dir.path().join("qdrs-ledger.sqlite"));
+    assert_eq!(config.hub_name(None).expect("a hub"), "main");
+    assert_eq!(config.policy(None).expect("a policy").name, "default");
+    assert_eq!(config.hubs["main"].owner("main").expect("opens").host_name, "example.azure-devices.net");
+}
+
+#[test]
+fn whatever_the_sample_offers_can_be_switched_on() {
+    let offered = SAMPLE.lines().map(|line| match line.strip_prefix("# ") {
+        Some(setting)
+            if setting
+                .split_once(" = ")
+                .is_some_and(|(name, _)| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')) =>
+        {
+            setting
+        }
+        _ => line,
+    });
+    let all = offered.filter(|line| *line != "listen = \"127.0.0.1:8080\"").collect::<Vec<_>>().join("\n");
+    let world = World::new(&all);
+    std::fs::create_dir(world.dir.path().join("policies")).expect("a folder");
+    world.write("policies/multiples-of-7.toml", include_str!("../../../samples/policies/multiples-of-7.toml"), 0o644);
+    let config = world.load().expect("loads");
+    assert_eq!(config.listen.port(), 8443);
+    assert!(config.tls.is_some() && config.hubs["main"].endpoint.is_some() && config.hubs["main"].ca_file.is_some());
+    assert!(config.policies.contains_key("multiples-of-7") && config.policies["default"].total_max().is_some());
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
+    let mut world = World::new("version = 1\nlisten = '127.0.0.1:1'\nledger = 'a'");
+    let listen = |world: &World| world.load().expect("loads").listen.port();
+    assert_eq!(listen(&world), 1);
+    world.variables.insert(env::LISTEN, "127.0.0.1:2".into());
+    assert_eq!(listen(&world), 2);
+    world.flags.listen = Some("127.0.0.1:3".into());
+    assert_eq!(listen(&world), 3);
+    let config = world.load().expect("loads");
+    let origins: Vec<_> = config.origins.iter().map(|(name, _, origin)| (*name, *origin)).collect();
+    assert_eq!(origins, [("listen", Origin::Flag), ("ledger", Origin::File)]);
+}
+
+#[test]
+fn the_version_is_asked_for_before_anything_else() {
+    assert_eq!(
+        World::new("version = 2\nshiny = true").refused(),
+        "DIR/service.toml: it has version 2, and this service reads version 1 at most"
+    );
+    assert_eq!(World::new("listen = '127.0.0.1:1'").refused(), "DIR/service.toml: there is no `version = 1`");
+}
+
+#[test]
+fn a_fault_names_its_line_and_never_shows_it() {
+    let world = World::new(&format!("version = 1\n[hubs.main]\nconection = '{CONNECTION}'"));
+    let refused = world.refused();
+    assert!(refused.starts_with("DIR/service.toml, line 3: unknown field `conection`"), "{refused}");
+    assert!(!refused.contains("c2VjcmV0"), "{refused}");
+    let broken = World::new(&format!("version = 1\n[hubs.main]\nconnection = '{CONNECTION}")).refused();
+    assert!(broken.contains("line 3") && !broken.contains("c2VjcmV0"), "{broken}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_secret_that_others_may_read_is_refused() {
+    let world = World::new("version = 1\n[hubs.main]\nconnection_file = 'hub'");
+    world.write("hub", CONNECTION, 0o640);
+    let error = world.load().expect("loads without its secrets").hubs["main"].owner("main").expect_err("refused");
+    assert!(error.to_string().ends_with("it holds a secret, and its mode 640 lets others read it"), "{error}");
+    let inline = World::new(&format!("version = 1\n[hubs.main]\nconnection = '{CONNECTION}'"));
+    assert!(matches!(inline.load(), Err(ConfigError::Open { .. })));
+}
+
+#[test]
+fn variables_alone_make_a_hub() {
+    let mut world = World::new("version = 1");
+    world.variables.insert(env::HUB_CONNECTION, CONNECTION.into());
+    world.variables.insert(env::HUB_ENDPOINT, "http://127.0.0.1:8081".into());
+    let config = world.load().expect("loads");
+    assert_eq!(config.default_hub.as_deref(), Some("main"));
+    assert_eq!(config.hubs["main"].owner("main").expect("opens").key_name, "registryReadWrite");
+    assert!(!format!("{config:?}").contains("c2VjcmV0"), "no secret in Debug");
+}
+
+#[test]
+fn what_can_not_be_is_said_in_a_sentence() {
+    for (config, says) in [
+        ("listen = 'here'", "listen (file): `here` is no address and port, such as 127.0.0.1:8080"),
+        ("tls_cert = 'a'", "TLS needs both a certificate and its key; tls_key is missing"),
+        ("default_hub = 'x'", "there is no hub `x`; the config has none"),
+        ("[hubs.a]\nendpoint = 'ftp://x'", "hub `a`, endpoint (file): `ftp` is neither http nor https"),
+        (
+            "[limits]\ncode_burst = 0",
+            "limits (DIR/service.toml): `code_burst` is 0, so nobody could ask anything; it is 1 at least",
+        ),
+    ] {
+        assert_eq!(World::new(&format!("version = 1\n{config}")).refused(), says);
+    }
+}
