@@ -1,0 +1,3 @@
+# What the button runs after boot: its settings and its one-second timer.
+import control
+control.start(False)

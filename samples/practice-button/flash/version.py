@@ -1,0 +1,1 @@
+print('Version: 07')

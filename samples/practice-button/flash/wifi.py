@@ -1,0 +1,7 @@
+# Joining the network: blocks the whole unit for up to 15 seconds, since nobody answers here.
+import js
+
+
+def wait_sta(seconds=15):
+    print('Wait for STA WLAN: ', seconds)
+    js.practiceButton.deaf(seconds)
