@@ -51,7 +51,7 @@ pub struct Args {
     /// Which serial goes to which device
     #[arg(long, value_enum, value_name = "HOW", default_value = "next")]
     pair: Pair,
-    /// Kind of device: mxchip or file [default: mxchip]
+    /// Kind of device: mxchip, texxmo or file [default: mxchip]
     #[arg(long, value_name = "KIND")]
     device: Option<String>,
     /// Port of a slot: a serial port, tcp://host:port, or a folder for `file`; once for each slot

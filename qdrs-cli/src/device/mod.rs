@@ -1,11 +1,13 @@
 //! Devices: what a slot can ask of one, whatever its kind.
 //!
-//! [`mxchip`] is the MXChip AZ3166 at its serial console, [`mod@file`] a folder with one file for each device. Drivers are
+//! [`mxchip`] is the MXChip AZ3166 at its serial console, [`texxmo`] the teXXmo IoT Button at MicroPython's raw REPL,
+//! [`mod@file`] a folder with one file for each device. Drivers are
 //! synchronous: each runs on its slot's own thread, owns its port, and looks at a cancel flag whenever a short read
 //! time-out passes. The languages themselves are in [`wire`], without ports and clocks.
 
 pub mod file;
 pub mod mxchip;
+pub mod texxmo;
 pub mod wire;
 
 use std::{
@@ -74,18 +76,21 @@ pub struct Identity {
 pub enum Kind {
     /// MXChip AZ3166 (IoT DevKit) at its serial console.
     Mxchip,
+    /// teXXmo IoT Button at MicroPython's raw REPL.
+    Texxmo,
     /// A folder with one file for each device, for software products and tests.
     File,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Mxchip, Self::File];
+    pub const ALL: [Self; 3] = [Self::Mxchip, Self::Texxmo, Self::File];
 
     /// The word, as in `--device`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Mxchip => "mxchip",
+            Self::Texxmo => "texxmo",
             Self::File => "file",
         }
     }
@@ -94,6 +99,7 @@ impl Kind {
     pub fn about(self) -> &'static str {
         match self {
             Self::Mxchip => "MXChip AZ3166 (IoT DevKit) in its configuration mode",
+            Self::Texxmo => "teXXmo IoT Button, switched on",
             Self::File => "a folder: one file for each device",
         }
     }
@@ -101,7 +107,7 @@ impl Kind {
     /// What its port is, for people.
     pub fn port_about(self) -> &'static str {
         match self {
-            Self::Mxchip => "a serial port's name or `tcp://host:port`",
+            Self::Mxchip | Self::Texxmo => "a serial port's name or `tcp://host:port`",
             Self::File => "a folder",
         }
     }
@@ -110,7 +116,7 @@ impl Kind {
     pub fn evidence(self) -> Evidence {
         match self {
             Self::Mxchip => Evidence::DeviceChecked,
-            Self::File => Evidence::ReadBack,
+            Self::Texxmo | Self::File => Evidence::ReadBack,
         }
     }
 }
@@ -139,6 +145,7 @@ impl FromStr for Kind {
 pub fn open(kind: Kind, port: &str, cancel: Arc<AtomicBool>) -> Result<Box<dyn Device>, DeviceError> {
     Ok(match kind {
         Kind::Mxchip => Box::new(mxchip::Mxchip::open(port, Cancel(cancel))?),
+        Kind::Texxmo => Box::new(texxmo::Texxmo::open(port, texxmo::Ending::default(), Cancel(cancel))?),
         Kind::File => Box::new(file::Folder::open(port)?),
     })
 }
@@ -223,6 +230,46 @@ pub enum Why {
         /// Where.
         port: String,
     },
+    /// It says something, but never comes to its prompt.
+    #[error("the device at `{port}` is busy and does not come to its prompt")]
+    Busy {
+        /// Where.
+        port: String,
+    },
+    /// MicroPython, but without the button's program.
+    #[error("the device at `{port}` runs MicroPython, but is no teXXmo IoT Button: it has no `control` and `setting`")]
+    OtherDevice {
+        /// Where.
+        port: String,
+    },
+    /// It lost power while its flash chip erased a sector of the directory.
+    #[error("the device at `{port}` has lost its file system")]
+    FilesLost {
+        /// Where.
+        port: String,
+    },
+    /// Neither its settings nor their backup can be read.
+    #[error("the device at `{port}` has lost its settings: neither `config.json` nor its backup can be read")]
+    SettingsLost {
+        /// Where.
+        port: String,
+    },
+    /// Its other settings leave no place.
+    #[error("the settings of the device at `{port}` would be longer than it can hold")]
+    SettingsTooLong {
+        /// Where.
+        port: String,
+    },
+    /// It tried, and its own software failed.
+    #[error("the device at `{port}` failed when it was asked to {doing}: {said}")]
+    Failed {
+        /// Where.
+        port: String,
+        /// What it was to do, `read its settings`.
+        doing: &'static str,
+        /// The kind of its exception.
+        said: String,
+    },
     /// It restarted, or another one was put in, in the middle.
     #[error("the device at `{port}` restarted or was exchanged")]
     Restarted {
@@ -297,11 +344,14 @@ impl Explain for Why {
         match self {
             Self::Port(error) => error.code(),
             Self::Silent { .. } => Code::DeviceSilent,
-            Self::NotReady { .. } => Code::DeviceNotReady,
+            Self::NotReady { .. } | Self::Busy { .. } => Code::DeviceNotReady,
+            Self::OtherDevice { .. } | Self::FilesLost { .. } | Self::SettingsLost { .. } => Code::DeviceNotReady,
             Self::Stopped { .. } | Self::Restarted { .. } => Code::DeviceGone,
             Self::Refused { .. } | Self::FileTaken { .. } => Code::DeviceRefused,
-            Self::Garbled { .. } | Self::Unverified { .. } | Self::FileDiffers { .. } => Code::DeviceUnverified,
-            Self::TooLong { .. } | Self::Unfit { .. } => Code::CredentialTooLong,
+            Self::Garbled { .. } | Self::Unverified { .. } | Self::Failed { .. } | Self::FileDiffers { .. } => {
+                Code::DeviceUnverified
+            }
+            Self::TooLong { .. } | Self::SettingsTooLong { .. } | Self::Unfit { .. } => Code::CredentialTooLong,
             Self::File { .. } => Code::FileUnwritable,
             Self::Interrupted => Code::Interrupted,
         }
@@ -312,6 +362,12 @@ impl Explain for Why {
             Self::Port(error) => error.help(),
             Self::Garbled { .. } => "check the cable and its length, then try once more".to_owned(),
             Self::FileTaken { .. } => "choose another folder; device ids that differ in case only need two".to_owned(),
+            Self::Busy { .. } => "switch the device off and on, without holding its button".to_owned(),
+            Self::OtherDevice { .. } => "put a button in, or name this kind of device with `--device`".to_owned(),
+            Self::FilesLost { .. } | Self::SettingsLost { .. } => {
+                "set the device aside: its firmware has to be flashed again, settings and all".to_owned()
+            }
+            Self::Failed { .. } => "switch the device off and on, then try once more".to_owned(),
             Self::Unfit { .. } => "use a device id of letters, digits and `-._`".to_owned(),
             _ => self.code().help().to_owned(),
         }

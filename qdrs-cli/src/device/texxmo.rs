@@ -1,0 +1,265 @@
+//! The teXXmo IoT Button: MicroPython's raw REPL on its UART, settings in `config.json`.
+//!
+//! What is where: [`script`] is the Python that the button runs, [`session`] asks and is sure of the answer, this file
+//! knows in which order. The order is what makes a write atomic: repair, backup, new file, read back, rename, read back.
+//! At each instant the settings that a boot would load are the old ones or the new ones. Only three values cross the
+//! wire; the button merges them itself, so that all other settings stay as they are, byte for byte.
+//!
+//! The button's program runs a timer that would save over the settings, or switch off. It is stopped without a reset,
+//! which would leave it ticking in memory that is no longer its own.
+//!
+//! What no order can help: power that fails while the flash chip erases a sector of the directory. It is kept rare by
+//! few directory writes and recognised by what the button says afterwards.
+//!
+//! Source: the button's own firmware. Not tried on a real button; tried on the same MicroPython's descendants.
+
+mod script;
+mod session;
+
+use std::time::Instant;
+
+use qdrs_core::{
+    api::Evidence,
+    connection_string::{DeviceConnectionString, DeviceKey},
+};
+use tracing::debug;
+
+use super::{Cancel, Device, DeviceError, Identity, Why, wire::raw_repl};
+use script::Script;
+use session::{Session, after};
+
+/// How long the timer may take to its next tick, in milliseconds; it ticks every second. After that there is none.
+const TICK_MS_MAX: u64 = 2_200;
+/// How long to rest between two looks at the timer, in milliseconds.
+const TICK_LOOK_MS: u64 = 100;
+
+/// How a button's time in the slot ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ending {
+    /// It is switched off.
+    #[default]
+    PowerOff,
+    /// It is left as it is, at its friendly prompt, with its timer stopped.
+    Leave,
+}
+
+/// A slot for buttons.
+pub struct Texxmo {
+    session: Session,
+    ending: Ending,
+    /// Until when the timer may still tick; none when it is stopped, or never ran.
+    ticking_until: Option<Instant>,
+    /// Does the button in the slot have our definitions?
+    defined: bool,
+    /// Was the button in the slot identified, and has it not restarted since?
+    known: bool,
+}
+
+impl Texxmo {
+    /// Opens the port; sends nothing.
+    ///
+    /// # Errors
+    /// The port can't be opened.
+    pub(crate) fn open(name: &str, ending: Ending, cancel: Cancel) -> Result<Self, DeviceError> {
+        let session = Session::open(name, cancel)?;
+        Ok(Self { session, ending, ticking_until: None, defined: false, known: false })
+    }
+
+    fn port(&self) -> String {
+        self.session.name.clone()
+    }
+
+    fn ask(&mut self, doing: &'static str, script: Script<'_>) -> Result<zeroize::Zeroizing<Vec<u8>>, DeviceError> {
+        let answer = self.session.ask(doing, script);
+        if answer.is_err() {
+            // Whatever is there now, it is to be looked at anew.
+            self.known = false;
+        }
+        answer
+    }
+
+    /// Stops the timer, first of all and with little memory: it must not be moved away under the timer. Its next tick
+    /// is its last.
+    fn calm(&mut self) -> Result<(), DeviceError> {
+        let answer = self.ask("stop its timer", Script::Bare(script::CALM))?;
+        let tick = number(&answer).ok_or_else(|| Why::OtherDevice { port: self.port() })?;
+        self.ticking_until = (tick < script::TICK_DEAD).then(|| after(TICK_MS_MAX));
+        Ok(())
+    }
+
+    fn who(&mut self) -> Result<Identity, DeviceError> {
+        for _ in 0..2 {
+            let answer = self.ask("say what it is", Script::Bare(script::WHO))?;
+            let Some((identity, paste)) = identity(&answer) else { continue };
+            self.session.paste = paste;
+            return Ok(identity);
+        }
+        Err(Why::Garbled { port: self.port() }.into())
+    }
+
+    /// Waits until the timer is dead, and defines what is asked for later.
+    fn prepare(&mut self) -> Result<(), DeviceError> {
+        while let Some(until) = self.ticking_until {
+            let tick = number(&self.ask("stop its timer", Script::Bare(script::TICK))?);
+            if tick.is_some_and(|tick| tick >= script::TICK_DEAD) || Instant::now() >= until {
+                self.ticking_until = None;
+            } else {
+                self.session.rest(TICK_LOOK_MS)?;
+            }
+        }
+        if !self.defined {
+            const DOING: &str = "get ready for its settings";
+            self.ask(DOING, Script::Bare(script::TOOLS))?;
+            for text in script::DEFINITIONS {
+                self.ask(DOING, Script::Sealed(text))?;
+            }
+            self.defined = true;
+        }
+        Ok(())
+    }
+
+    /// The same button, still as it was left?
+    fn need_known(&mut self) -> Result<(), DeviceError> {
+        self.session.reopen()?;
+        if self.known { Ok(()) } else { Err(self.session.restarted()) }
+    }
+
+    /// Repairs what an earlier cut left, and sees that there is a backup.
+    fn repair(&mut self) -> Result<(), DeviceError> {
+        match self.ask("repair its settings", Script::Sealed("r=F()"))?.as_slice() {
+            b"ok" => Ok(()),
+            b"lost" => Err(Why::SettingsLost { port: self.port() }.into()),
+            _ => Err(self.unverified("its backup is not what was written to it")),
+        }
+    }
+
+    /// From the first byte of the credential on: the device may hold it.
+    fn put(&mut self, credential: &DeviceConnectionString) -> Result<(), DeviceError> {
+        let source = script::write_values(credential);
+        let answer = self.ask("write its new settings", Script::Sealed(&source))?;
+        let hash = match answer.as_slice() {
+            b"long" => return Err(Why::SettingsTooLong { port: self.port() }.into()),
+            hash if hash.len() == 64 && hash.iter().all(u8::is_ascii_hexdigit) => String::from_utf8_lossy(hash).into_owned(),
+            _ => return Err(self.unverified("its new file is not what was written to it")),
+        };
+        match self.ask("take its new settings", Script::Sealed(&format!("r=G('{hash}')")))?.as_slice() {
+            b"ok" => Ok(()),
+            _ => Err(self.unverified("its settings are not what was written to them")),
+        }
+    }
+
+    fn unverified(&self, said: &str) -> DeviceError {
+        Why::Unverified { port: self.port(), said: said.to_owned() }.into()
+    }
+}
+
+impl Device for Texxmo {
+    fn identify(&mut self) -> Result<Identity, DeviceError> {
+        self.session.reopen()?;
+        self.session.forget();
+        (self.known, self.defined, self.ticking_until) = (false, false, None);
+        self.session.enter()?;
+        self.calm()?;
+        let identity = self.who()?;
+        self.known = true;
+        if self.ticking_until.is_none() {
+            self.prepare()?;
+        }
+        debug!(port = self.session.name, firmware = identity.firmware, hardware_id = identity.hardware_id, "a device has come");
+        Ok(identity)
+    }
+
+    fn write(&mut self, credential: &DeviceConnectionString) -> Result<Evidence, DeviceError> {
+        check(credential)?;
+        self.need_known()?;
+        self.prepare()?;
+        self.repair()?;
+        self.session.committed = true;
+        let result = self.put(credential).map_err(DeviceError::and_touched);
+        self.session.committed = false;
+        debug!(port = self.session.name, ok = result.is_ok(), "the device was told its connection string");
+        result.map(|()| Evidence::ReadBack)
+    }
+
+    fn read_back(&mut self) -> Result<Option<DeviceConnectionString>, DeviceError> {
+        self.need_known()?;
+        self.prepare()?;
+        let answer = self.ask("read its settings", Script::Sealed("r=V()"))?;
+        Ok(composed(&answer))
+    }
+
+    fn finish(&mut self) -> Result<(), DeviceError> {
+        self.need_known()?;
+        match self.ending {
+            Ending::PowerOff => {
+                self.ask("switch off", Script::Bare(script::POWER_OFF))?;
+            }
+            Ending::Leave => {
+                self.prepare()?;
+                self.session.say(&[raw_repl::LEAVE])?;
+                self.known = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn present(&mut self) -> Result<bool, DeviceError> {
+        if !self.session.has_port() {
+            return Ok(false);
+        }
+        match self.session.at_prompt() {
+            Ok(present) => Ok(present),
+            Err(error) if !self.session.has_port() || matches!(error.why, Why::Silent { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Can the button hold it? Only these three values; a longer or stranger one would not fit what it is told.
+fn check(credential: &DeviceConnectionString) -> Result<(), DeviceError> {
+    let key = credential.key.to_base64();
+    let bytes = credential.host_name.len() + credential.device_id.len() + key.len();
+    if bytes > script::VALUES_BYTES_MAX {
+        return Err(Why::TooLong { bytes, bytes_max: script::VALUES_BYTES_MAX }.into());
+    }
+    if !script::plain(&credential.device_id) || !script::plain(&credential.host_name) {
+        let fault = "has a character that the button can't take";
+        return Err(Why::Unfit { device_id: credential.device_id.clone(), fault }.into());
+    }
+    Ok(())
+}
+
+fn number(answer: &[u8]) -> Option<u32> {
+    std::str::from_utf8(answer).ok()?.parse().ok()
+}
+
+/// What the device says of itself, when it says the same twice; and whether its MicroPython has raw paste (1.14).
+fn identity(answer: &[u8]) -> Option<(Identity, bool)> {
+    let (once, again) = std::str::from_utf8(answer).ok()?.split_once('#')?;
+    if once != again {
+        return None;
+    }
+    let mut parts = once.splitn(3, '|');
+    let (mac, version, firmware) = (parts.next()?, parts.next()?, parts.next()?);
+    let (major, minor) = version.split_once('.')?;
+    let version: (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
+    let is_mac = mac.len() == 17
+        && mac.bytes().enumerate().all(|(at, byte)| if at % 3 == 2 { byte == b':' } else { byte.is_ascii_hexdigit() });
+    let fit = !firmware.is_empty() && firmware.len() <= 96 && firmware.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let hardware_id = is_mac.then(|| mac.to_ascii_uppercase())?;
+    let firmware = fit.then(|| format!("MicroPython {firmware}"));
+    Some((Identity { hardware_id: Some(hardware_id), firmware }, version >= (1, 14)))
+}
+
+/// The three values as they stand in flash, as one connection string; none when they make none.
+fn composed(answer: &[u8]) -> Option<DeviceConnectionString> {
+    let mut parts = std::str::from_utf8(answer).ok()?.splitn(3, '|');
+    let (host_name, device_id, key) = (parts.next()?, parts.next()?, parts.next()?);
+    let key = DeviceKey::from_base64(key).ok()?;
+    let fit = !host_name.is_empty() && !device_id.is_empty();
+    fit.then(|| DeviceConnectionString { host_name: host_name.to_owned(), device_id: device_id.to_owned(), key })
+}
+
+#[cfg(test)]
+#[path = "texxmo/tests.rs"]
+mod tests;

@@ -1,0 +1,225 @@
+//! What the button is told to run: small pieces of Python, each sealed, so that a garbled one does nothing.
+//!
+//! A [`Script::Bare`] one runs as it is; it must harm nothing, whatever the line makes of it. A [`Script::Sealed`] one
+//! goes with a piece of its SHA-256 to [`TOOLS`]' `E` on the device, which runs it only when it came whole, and answers
+//! with a piece of the answer's SHA-256. Every piece can be run twice.
+//!
+//! The button's memory is small: no piece is longer than `SOURCE_BYTES_MAX`. Names are short
+//! since each byte crosses the wire; what they mean stands beside them. No two names of files or variables that matter
+//! are one flipped bit apart.
+//!
+//! Source: the button's firmware (MicroPython at d12483d: `uhashlib` has no `hexdigest`, `open` no `encoding`).
+
+use qdrs_core::connection_string::DeviceConnectionString;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+/// The longest source sent at once, in bytes: the button needs one piece of memory for it, and several times that to
+/// compile it. A test holds every piece to it.
+#[cfg(test)]
+pub(super) const SOURCE_BYTES_MAX: usize = 400;
+/// The longest that a credential's three values may be together, in bytes, so that the piece with them fits.
+pub(super) const VALUES_BYTES_MAX: usize = 320;
+
+/// What [`TOOLS`] answers to a piece that did not come whole.
+pub(super) const GARBLED: &[u8] = b"!";
+
+/// Stops the timer at its next tick, before it can save over our settings or switch off, and silences it. Nothing is
+/// replaced that the timer does not look up at that moment. Without the timer's program: is there no button?
+///
+/// Answers `no` (not the button's firmware), or the tick at which the timer stands.
+pub(super) const CALM: &str = "\
+try:
+ import control as c,setting
+ c.print=c.shutdown=lambda *a:None
+ if c.interruptCounter<119:c.interruptCounter=119
+ r=str(c.interruptCounter)
+except (ImportError,AttributeError):r='no'
+print('Q$:'+r+':Z')";
+
+/// What [`CALM`] answers when the timer is dead: it was, at this tick.
+pub(super) const TICK_DEAD: u32 = 120;
+
+/// At which tick does the timer stand?
+pub(super) const TICK: &str = "print('Q$:'+str(c.interruptCounter)+':Z')";
+
+/// Who are you? Twice the same, since nothing else guards this answer: MAC, version of MicroPython, firmware.
+pub(super) const WHO: &str = "\
+import network,sys,ubinascii,uos
+r=ubinascii.hexlify(network.WLAN().config('mac'),':').decode()
+r+='|%d.%d|'%tuple(sys.implementation[1][:2])
+r+=uos.uname()[3] if hasattr(uos,'uname') else sys.version
+print('Q$:'+r+'#'+r+':Z')";
+
+/// `X`: the hash of bytes. `E`: runs a sealed piece; what that leaves in `r` is the answer.
+pub(super) const TOOLS: &str = "\
+try:import uos as os,uhashlib as hl,ubinascii as ub,ujson as js
+except ImportError:import os,hashlib as hl,binascii as ub,json as js
+def X(t):return ub.hexlify(hl.sha256(t).digest()).decode()
+def E(n,c,s):
+ r='!'
+ if X(s)[:8]==c:
+  g=globals();g['r']='';exec(s,g);r=g['r']
+ print('Q'+n+':'+r+':'+X(r)[:8]+':Z')
+print('Q$:ok:Z')";
+
+/// The names of the files and settings. `R`: a file's bytes, none when it is not there. `P`: the settings in a text, none
+/// when it holds none. `J`: a value as JSON. `S`: writes a file and looks whether it holds what was written.
+pub(super) const FILES: &str = "\
+C='config.json';N=C+'.new';B=C+'.bak'
+K='iothub','iotdevicename','iotdevicesecret'
+def R(f):
+ try:
+  with open(f,'rb') as h:return h.read(4097)
+ except OSError:return b''
+def P(t):
+ try:
+  d=js.loads(t)
+  if type(d)==dict:return d
+ except ValueError:pass
+ return {}
+def J(v):return js.dumps(v).encode()
+def S(f,t):
+ with open(f,'wb') as h:h.write(t)
+ return R(f)==t";
+
+/// `F`: repairs what an earlier cut left. A rename is removing, then renaming, so there may be a whole new file and no
+/// settings; and before the next rename there must be a backup that a boot in that moment can fall back on.
+///
+/// `V`: the three values as they stand in flash.
+pub(super) const REPAIR: &str = "\
+def F():
+ a=P(R(C))
+ if not a and P(R(N)):
+  os.rename(N,C);a=P(R(C))
+ b=P(R(B))
+ if a and a!=b and not S(B,R(C)):return 'bak'
+ return 'ok' if a or b else 'lost'
+def V():
+ d=P(R(C));return '|'.join([str(d.get(k,'')) for k in K])";
+
+/// `W`: writes the new file: the text as it is, with three values replaced; only where that does not give the wanted
+/// settings the whole text anew. Answers its hash. Writes nothing that stands there already.
+pub(super) const WRITE: &str = "\
+def W(*v):
+ t=R(C);d=P(t)
+ if not d:t=R(B);d=P(t)
+ for k,x in zip(K,v):
+  t=t.replace(J(k)+b': '+J(d.get(k)),J(k)+b': '+J(x));d[k]=x
+ if P(t)!=d:t=J(d)
+ if len(t)>4096:return 'long'
+ if t==R(C):
+  if R(N):os.remove(N)
+ elif not S(N,t):return 'new'
+ return X(t)";
+
+/// `G`: renames the new file, if it has this hash, and looks whether the settings have it then; tells the program in
+/// memory, which may yet save what it has there.
+pub(super) const COMMIT: &str = "\
+def G(x):
+ if X(R(N))==x:os.rename(N,C)
+ t=R(C)
+ if X(t)!=x:return 'cfg'
+ d=P(t)
+ try:setting.setting.update(dict([(k,d[k]) for k in K]))
+ except AttributeError:pass
+ return 'ok'";
+
+/// All that is defined on the device, each sealed.
+pub(super) const DEFINITIONS: [&str; 4] = [FILES, REPAIR, WRITE, COMMIT];
+
+/// Switches off. Answers first, since afterwards it can't.
+pub(super) const POWER_OFF: &str = "print('Q$:ok:Z');c.power.value(0)";
+
+/// A piece, and how its answer is guarded.
+#[derive(Clone, Copy)]
+pub(super) enum Script<'a> {
+    /// Runs as it comes; has `$` where the answer's word goes.
+    Bare(&'a str),
+    /// Runs when it came whole.
+    Sealed(&'a str),
+}
+
+impl Script<'_> {
+    /// The source, with the word that its answer begins with.
+    pub(super) fn source(self, word: &str) -> Zeroizing<String> {
+        Zeroizing::new(match self {
+            Self::Bare(text) => text.replace('$', word),
+            // A line's end, so that no quote of the piece joins those around it.
+            Self::Sealed(text) => format!("E('{word}','{}','''{text}\n''')", seal(format!("{text}\n").as_bytes())),
+        })
+    }
+
+    /// The answer, when it came whole.
+    pub(super) fn open(self, fenced: &[u8]) -> Option<&[u8]> {
+        match self {
+            Self::Bare(_) => Some(fenced),
+            Self::Sealed(_) => {
+                let at = fenced.len().checked_sub(9)?;
+                let (answer, tail) = fenced.split_at(at);
+                (tail.strip_prefix(b":")? == seal(answer).as_bytes()).then_some(answer)
+            }
+        }
+    }
+}
+
+/// The first bytes of the hash, as the device writes them.
+fn seal(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes)[..4])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// `W` with the credential. The values have been checked to be plain ([`plain`]).
+pub(super) fn write_values(credential: &DeviceConnectionString) -> Zeroizing<String> {
+    let key = credential.key.to_base64();
+    Zeroizing::new(format!(r#"r=W("{}","{}","{}")"#, credential.host_name, credential.device_id, *key))
+}
+
+/// Can the text stand in a piece, in double quotes within triple single ones? `|` parts the answer to `V`.
+pub(super) fn plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\|".contains(&byte)) && !text.contains("'''")
+}
+
+#[cfg(test)]
+mod tests {
+    use qdrs_core::connection_string::DeviceKey;
+
+    use super::*;
+
+    #[test]
+    fn every_piece_fits_the_buttons_memory() {
+        for text in [CALM, TICK, WHO, TOOLS, POWER_OFF] {
+            let source = Script::Bare(text).source("ffff");
+            assert!(source.len() <= SOURCE_BYTES_MAX && source.is_ascii(), "{} bytes: {text}", source.len());
+        }
+        for text in DEFINITIONS {
+            let source = Script::Sealed(text).source("ffff");
+            assert!(source.len() <= SOURCE_BYTES_MAX && source.is_ascii(), "{} bytes: {text}", source.len());
+            assert!(!text.contains("'''") && !text.contains('\\') && !text.contains('$'));
+        }
+        let host = "h".repeat(VALUES_BYTES_MAX - 128 - 44);
+        let longest = DeviceConnectionString { host_name: host, device_id: "d".repeat(128), key: DeviceKey::generate() };
+        assert!(Script::Sealed(&write_values(&longest)).source("ffff").len() <= SOURCE_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_sealed_answer_opens_when_it_is_whole() {
+        let script = Script::Sealed("");
+        let fenced = format!("ok:{}", seal(b"ok"));
+        assert_eq!(script.open(fenced.as_bytes()), Some(&b"ok"[..]));
+        for wrong in ["", "ok", ":", "oj:", &fenced.replace("ok", "oj"), &fenced[..fenced.len() - 1]] {
+            assert_eq!(script.open(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_would_end_the_quotes_is_not_plain() {
+        assert!(plain("QD-0041713") && plain("it's") && plain("a:b.c+%_#*?!(),=@$"));
+        for text in ["a\"b", "a\\b", "a'''b", "a|b", "a b", "a\nb", "ä"] {
+            assert!(!plain(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! A session with a MicroPython at a port: reach its raw REPL, ask, be sure of the answer.
+//!
+//! Owns the port, the deadlines and the pace; knows nothing of what is asked. Every question may be asked again: when an
+//! answer is missing or garbled the line is cleared and the same question is sent once more. A device that restarted is
+//! never asked again: what it was told before is gone.
+
+use std::{
+    collections::VecDeque,
+    thread,
+    time::{Duration, Instant},
+};
+
+use zeroize::Zeroizing;
+
+use super::script::{GARBLED, Script};
+use crate::{
+    device::{
+        Cancel, DeviceError, Why,
+        wire::raw_repl::{Answer, ENTER, INTERRUPT, PASTE, RUN, RawRepl, Step},
+    },
+    port::{Port, PortError},
+};
+
+/// How long an idle device may take to show its raw prompt, in milliseconds.
+const PROMPT_MS_MAX: u64 = 300;
+/// How long a device that says something may stay off its prompt, in milliseconds: it starts for 3 s, looks for its
+/// Wi-Fi for 15 s, and hears nothing meanwhile.
+const BUSY_MS_MAX: u64 = 25_000;
+/// After so long without a word it does not start any more, and may be interrupted, in milliseconds.
+const QUIET_MS: u64 = 1_500;
+/// How long the device may take for one question, in milliseconds; the longest write two files and look at them.
+const ANSWER_MS_MAX: u64 = 5_000;
+/// How long the device may take to receive a question and begin, in milliseconds; the longest has 35 ms of line.
+const ACCEPT_MS_MAX: u64 = 1_000;
+/// How often a question is asked before the line is given up.
+const TRIES_MAX: u32 = 4;
+
+/// What is sent at once, in bytes: half of what the device can hold before it reads.
+const PIECE_BYTES_MAX: usize = 128;
+/// How long after the start of one piece the next may follow, in milliseconds: no faster than the line itself.
+const PIECE_MS: u64 = 12;
+/// What the device holds before it reads, in bytes. Shorter source needs no raw paste.
+const HELD_BYTES_MAX: usize = 255;
+
+/// Counts the questions, so that each has a word of its own.
+static WORDS: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(1);
+
+/// How an attempt at a question ended, when it did not end in an answer.
+enum Attempt {
+    /// It, or its answer, was garbled or lost on the way.
+    Garbled,
+    /// The device did not say that it received it, or did not answer in time.
+    Silent,
+    /// What the device was told before is not there: a byte was garbled, or it started anew and nobody heard.
+    Unknown,
+    /// The device ran it and failed: so it says.
+    Failed(Option<String>),
+    /// For good.
+    Error(DeviceError),
+}
+
+impl<E: Into<DeviceError>> From<E> for Attempt {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+/// A port, and what is known of the device's REPL.
+pub(super) struct Session {
+    pub(super) name: String,
+    /// None after the port went away.
+    port: Option<Port>,
+    cancel: Cancel,
+    /// Does the device have the credential, or a part of it? Then the cancel flag waits.
+    pub(super) committed: bool,
+    repl: RawRepl,
+    steps: VecDeque<Step>,
+    /// Does its raw paste work, as far as is known?
+    pub(super) paste: bool,
+    /// When something came last.
+    heard: Option<Instant>,
+}
+
+impl Session {
+    pub(super) fn open(name: &str, cancel: Cancel) -> Result<Self, DeviceError> {
+        Ok(Self {
+            name: name.to_owned(),
+            port: Some(Port::open(name)?),
+            cancel,
+            committed: false,
+            repl: RawRepl::default(),
+            steps: VecDeque::new(),
+            paste: false,
+            heard: None,
+        })
+    }
+
+    /// Opens the port again after it went away.
+    pub(super) fn reopen(&mut self) -> Result<(), DeviceError> {
+        if self.port.is_none() {
+            let port = Port::open(&self.name).map_err(|error| match error {
+                // It was there once, so its name is right: the device is out, or the system is still setting it up.
+                PortError::Missing { port } | PortError::Denied { port, .. } | PortError::Unreachable { port, .. } => {
+                    PortError::Gone { port }
+                }
+                other => other,
+            })?;
+            self.port = Some(port);
+            self.forget();
+        }
+        Ok(())
+    }
+
+    /// Another device, or none, is at the wire.
+    pub(super) fn forget(&mut self) {
+        self.repl.reset();
+        self.steps.clear();
+        self.heard = None;
+        self.paste = false;
+        self.committed = false;
+    }
+
+    pub(super) fn has_port(&self) -> bool {
+        self.port.is_some()
+    }
+
+    /// Does something with the port, and lets go of it when it went away.
+    fn with_port<T>(&mut self, act: impl FnOnce(&mut Port) -> Result<T, PortError>) -> Result<T, DeviceError> {
+        let gone = || PortError::Gone { port: self.name.clone() };
+        let result = self.port.as_mut().ok_or_else(gone).and_then(act);
+        if result.is_err() {
+            self.port = None;
+        }
+        Ok(result?)
+    }
+
+    /// The next thing that the device does; none when the deadline passes first.
+    fn next(&mut self, deadline: Instant) -> Result<Option<Step>, DeviceError> {
+        // What is read may be the credential.
+        let mut buffer = Zeroizing::new([0; 256]);
+        loop {
+            match self.steps.pop_front() {
+                Some(Step::Corrupt) => return Err(Why::FilesLost { port: self.name.clone() }.into()),
+                Some(step) => return Ok(Some(step)),
+                None => {}
+            }
+            if !self.committed && self.cancel.is_set() {
+                return Err(Why::Interrupted.into());
+            }
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            let count = self.with_port(|port| port.receive(&mut *buffer))?;
+            if count > 0 {
+                self.heard = Some(Instant::now());
+            }
+            self.repl.feed(&buffer[..count], &mut self.steps);
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), DeviceError> {
+        let deadline = after(ACCEPT_MS_MAX);
+        let mut sent = 0;
+        while sent < bytes.len() {
+            sent += self.with_port(|port| port.send(&bytes[sent..]))?;
+            if sent < bytes.len() && Instant::now() >= deadline {
+                return Err(self.silent());
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends source in pieces, no faster than a device that holds little can read.
+    fn send_paced(&mut self, bytes: &[u8]) -> Result<(), DeviceError> {
+        for (at, piece) in bytes.chunks(PIECE_BYTES_MAX).enumerate() {
+            if at > 0 {
+                thread::sleep(Duration::from_millis(PIECE_MS));
+            }
+            self.send(piece)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the raw prompt. Says also whether the device started anew meanwhile.
+    fn await_ready(&mut self, deadline: Instant) -> Result<Option<Found>, DeviceError> {
+        let mut restarted = false;
+        loop {
+            match self.next(deadline)? {
+                Some(Step::Ready) => return Ok(Some(if restarted { Found::Restarted } else { Found::Ready })),
+                Some(Step::Restarted) => restarted = true,
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Reaches the raw prompt, whatever the device is doing.
+    ///
+    /// First gently, since a device that starts must not be interrupted while it writes its backup; then by Ctrl-C, when
+    /// it has been quiet. A device that says something is waited for: it may be deaf for a while.
+    pub(super) fn enter(&mut self) -> Result<(), DeviceError> {
+        self.repl.reset();
+        self.steps.clear();
+        self.heard = None;
+        self.send(&[ENTER])?;
+        if self.await_ready(after(PROMPT_MS_MAX))?.is_some() {
+            return Ok(());
+        }
+        let deadline = after(BUSY_MS_MAX);
+        loop {
+            while let Some(rest) = self.heard.map(|heard| heard + Duration::from_millis(QUIET_MS)) {
+                if Instant::now() >= rest || Instant::now() >= deadline {
+                    break;
+                }
+                if self.await_ready(rest.min(deadline))?.is_some() {
+                    return Ok(());
+                }
+            }
+            self.send(&[INTERRUPT, INTERRUPT, ENTER])?;
+            if self.await_ready(after(PROMPT_MS_MAX))?.is_some() {
+                return Ok(());
+            }
+            match self.heard {
+                None => return Err(self.silent()),
+                Some(_) if Instant::now() >= deadline => return Err(Why::Busy { port: self.name.clone() }.into()),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Is the device that was here still at its raw prompt?
+    pub(super) fn at_prompt(&mut self) -> Result<bool, DeviceError> {
+        self.repl.reset();
+        self.send(&[ENTER])?;
+        Ok(self.await_ready(after(PROMPT_MS_MAX))? == Some(Found::Ready))
+    }
+
+    /// Asks, until an answer comes whole. `doing` completes "it was asked to …".
+    pub(super) fn ask(&mut self, doing: &'static str, script: Script<'_>) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
+        let mut last = Attempt::Silent;
+        for _ in 0..TRIES_MAX {
+            match self.ask_once(script) {
+                Ok(answer) => return Ok(answer),
+                Err(Attempt::Error(error)) => return Err(error),
+                Err(attempt) => last = attempt,
+            }
+            self.resync(doing)?;
+        }
+        Err(match last {
+            Attempt::Error(error) => error,
+            Attempt::Silent => self.stopped(doing),
+            Attempt::Unknown => self.restarted(),
+            Attempt::Garbled => Why::Garbled { port: self.name.clone() }.into(),
+            Attempt::Failed(said) => {
+                let said = said.unwrap_or_else(|| "in words that QDRS does not know".to_owned());
+                Why::Failed { port: self.name.clone(), doing, said }.into()
+            }
+        })
+    }
+
+    fn ask_once(&mut self, script: Script<'_>) -> Result<Zeroizing<Vec<u8>>, Attempt> {
+        let word = format!("{:x}", WORDS.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let source = script.source(&word);
+        // What came since the last answer is noise, or a start.
+        self.drain()?;
+        if !(self.paste && source.len() > HELD_BYTES_MAX && self.send_by_paste(source.as_bytes())?) {
+            self.repl.expect_answer();
+            self.send_paced(&Zeroizing::new([source.as_bytes(), &[RUN]].concat()))?;
+        }
+        let answer = self.await_answer()?;
+        if answer.failed() {
+            return match answer.exception().as_deref() {
+                Some("NameError") => Err(Attempt::Unknown),
+                // Most often a byte of the source was garbled.
+                Some("SyntaxError" | "IndentationError") => Err(Attempt::Garbled),
+                said => Err(Attempt::Failed(said.map(str::to_owned))),
+            };
+        }
+        match answer.fenced(&word).and_then(|fenced| script.open(fenced)) {
+            Some(GARBLED) | None => Err(Attempt::Garbled),
+            Some(answer) => Ok(Zeroizing::new(answer.to_vec())),
+        }
+    }
+
+    fn await_answer(&mut self) -> Result<Answer, Attempt> {
+        let mut deadline = after(ACCEPT_MS_MAX);
+        loop {
+            match self.next(deadline)? {
+                Some(Step::Answer(answer)) => return Ok(answer),
+                Some(Step::Restarted) => return Err(self.restarted().into()),
+                // It forgot what was on its line.
+                Some(Step::Ready) => return Err(Attempt::Garbled),
+                Some(Step::Accepted | Step::Enough) => deadline = after(ANSWER_MS_MAX),
+                Some(Step::Window(_) | Step::NoPaste | Step::More | Step::Corrupt) => {}
+                None => return Err(Attempt::Silent),
+            }
+        }
+    }
+
+    /// Sends source as fast as the device asks for it; false when it can't do that, and awaits plain source.
+    fn send_by_paste(&mut self, source: &[u8]) -> Result<bool, Attempt> {
+        self.repl.expect_paste();
+        self.send(PASTE)?;
+        let (mut window, mut credit, mut sent) = (0, 0, 0);
+        while sent < source.len() {
+            if credit > 0 {
+                let piece = credit.min(source.len() - sent);
+                self.send(&source[sent..sent + piece])?;
+                (sent, credit) = (sent + piece, credit - piece);
+                continue;
+            }
+            match self.next(after(ACCEPT_MS_MAX))? {
+                Some(Step::Window(bytes)) => {
+                    window = usize::from(bytes);
+                    credit = window;
+                }
+                Some(Step::More) => credit += window,
+                Some(Step::NoPaste | Step::Ready) => {
+                    self.paste = false;
+                    return Ok(false);
+                }
+                Some(Step::Restarted) => return Err(self.restarted().into()),
+                // It will say why.
+                Some(Step::Enough) => break,
+                Some(Step::Accepted | Step::Answer(_) | Step::Corrupt) | None => {
+                    // A broken window must not cost every try: the plain way goes, too.
+                    self.paste = false;
+                    return Err(Attempt::Silent);
+                }
+            }
+        }
+        self.send(&[RUN])?;
+        Ok(true)
+    }
+
+    /// Takes what has come in unasked. A device that started anew is found out before it is told anything.
+    fn drain(&mut self) -> Result<(), DeviceError> {
+        let mut buffer = Zeroizing::new([0; 256]);
+        while self.with_port(Port::has_input)? {
+            let count = self.with_port(|port| port.receive(&mut *buffer))?;
+            self.repl.feed(&buffer[..count], &mut self.steps);
+        }
+        let restarted = self.steps.contains(&Step::Restarted);
+        let lost = self.steps.contains(&Step::Corrupt);
+        self.steps.clear();
+        match (lost, restarted) {
+            (true, _) => Err(Why::FilesLost { port: self.name.clone() }.into()),
+            (_, true) => Err(self.restarted()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Clears the line, and waits until the device is at its raw prompt again.
+    fn resync(&mut self, doing: &'static str) -> Result<(), DeviceError> {
+        self.repl.reset();
+        for _ in 0..TRIES_MAX {
+            self.send(&[INTERRUPT, ENTER])?;
+            match self.await_ready(after(ACCEPT_MS_MAX))? {
+                Some(Found::Ready) => return Ok(()),
+                Some(Found::Restarted) => return Err(self.restarted()),
+                None => {}
+            }
+        }
+        Err(self.stopped(doing))
+    }
+
+    /// Rests, and sees the cancel flag meanwhile.
+    pub(super) fn rest(&mut self, ms: u64) -> Result<(), DeviceError> {
+        let deadline = after(ms);
+        while self.next(deadline)?.is_some() {}
+        Ok(())
+    }
+
+    /// Sends without waiting for anything.
+    pub(super) fn say(&mut self, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.send(bytes)
+    }
+
+    pub(super) fn silent(&self) -> DeviceError {
+        Why::Silent { port: self.name.clone() }.into()
+    }
+
+    fn stopped(&self, doing: &'static str) -> DeviceError {
+        Why::Stopped { port: self.name.clone(), doing }.into()
+    }
+
+    pub(super) fn restarted(&self) -> DeviceError {
+        Why::Restarted { port: self.name.clone() }.into()
+    }
+}
+
+/// At which prompt the device was found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Ready,
+    /// After a start.
+    Restarted,
+}
+
+pub(super) fn after(ms: u64) -> Instant {
+    Instant::now() + Duration::from_millis(ms)
+}
