@@ -261,5 +261,6 @@ fn composed(answer: &[u8]) -> Option<DeviceConnectionString> {
 }
 
 #[cfg(test)]
-#[path = "texxmo/tests.rs"]
+mod peer;
+#[cfg(test)]
 mod tests;

@@ -1,1 +1,176 @@
-//! placeholder
+//! The driver against a scripted peer: every branch that a real MicroPython takes too seldom.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use qdrs_core::{api::Code, explain::Explain};
+
+use super::{
+    peer::{Options, Paste, Peer},
+    *,
+};
+
+fn credential() -> DeviceConnectionString {
+    DeviceConnectionString {
+        host_name: "h.azure-devices.net".to_owned(),
+        device_id: "QD-1".to_owned(),
+        key: DeviceKey::generate(),
+    }
+}
+
+fn slot(options: Options) -> (Peer, Texxmo) {
+    let peer = Peer::start(options);
+    let slot = Texxmo::open(&peer.port, Ending::PowerOff, Cancel(Arc::default())).expect("opens");
+    (peer, slot)
+}
+
+/// Identify, write, read back, finish.
+fn whole_visit(options: Options) -> Result<Peer, DeviceError> {
+    let (peer, mut slot) = slot(options);
+    let identity = slot.identify()?;
+    assert_eq!(identity.hardware_id.as_deref(), Some("5C:CF:7F:00:00:01"));
+    assert_eq!(identity.firmware.as_deref(), Some("MicroPython v1.9.3-548"));
+    let credential = credential();
+    assert_eq!(slot.write(&credential)?, Evidence::ReadBack);
+    let found = slot.read_back()?.expect("is there");
+    assert_eq!(*found.reveal(), *credential.reveal());
+    slot.finish()?;
+    Ok(peer)
+}
+
+fn fails(options: Options) -> (Code, bool) {
+    let error = whole_visit(options).err().expect("does not pass");
+    (error.code(), error.touched())
+}
+
+#[test]
+fn firmware_with_and_without_raw_paste_is_written() {
+    for paste in [Paste::Old, Paste::Refused, Paste::Window, Paste::Broken] {
+        let peer = whole_visit(Options { paste, ..Options::default() }).unwrap_or_else(|error| panic!("{paste:?}: {error}"));
+        assert_eq!(peer.seen().soft_resets, 0);
+    }
+}
+
+#[test]
+fn the_timer_is_stopped_first_and_its_death_awaited_before_memory_is_used() {
+    let peer = whole_visit(Options::default()).expect("passes");
+    let ran = peer.seen().ran;
+    let place = |text: &str| ran.iter().position(|piece| piece.contains(text)).expect("was run");
+    assert_eq!(place("c.interruptCounter=119"), 0);
+    assert!(place("str(c.interruptCounter)+") < place("def E("));
+    assert!(place("r=F()") < place("r=W(") && place("r=W(") < place("r=G(") && place("r=G(") < place("r=V()"));
+    assert!(ran.last().expect("was run").contains("power.value(0)"));
+}
+
+#[test]
+fn noise_around_answers_is_no_answer() {
+    for noise in ["15 sec\r\n", "Q1:x:Z\r\n", "RSSI 31 OK > ", "ERROR in setting.load Load Backup\r\n"] {
+        whole_visit(Options { noise, ..Options::default() }).unwrap_or_else(|error| panic!("{noise}: {error}"));
+    }
+}
+
+#[test]
+fn a_deaf_device_is_waited_for_and_a_left_over_line_is_cleared() {
+    whole_visit(Options { deaf: Duration::from_secs(3), ..Options::default() }).expect("passes");
+    whole_visit(Options { left_over: true, greeting: ">>> x = (1,", ..Options::default() }).expect("passes");
+    whole_visit(Options { left_over: true, ..Options::default() }).expect("passes");
+}
+
+#[test]
+fn nobody_and_another_kind_and_a_lost_file_system_are_told_apart_before_any_write() {
+    let silent = Options { die_at: Some(0), ..Options::default() };
+    assert_eq!(fails(silent), (Code::DeviceSilent, false));
+    let (peer, mut slot) = slot(Options { other: true, ..Options::default() });
+    let error = slot.identify().expect_err("is no button");
+    assert_eq!((error.code(), error.touched()), (Code::DeviceNotReady, false));
+    assert_eq!(peer.seen().ran.len(), 1, "nothing but the question");
+    let greeting = "\r\nThe FAT filesystem starting at sector 153 with size 98 sectors appears to be corrupted. If you\r\n";
+    let error = whole_visit(Options { greeting, ..Options::default() }).err().expect("is lost");
+    assert!(matches!(error.why, Why::FilesLost { .. }) && error.help().contains("flash"));
+    let error = whole_visit(Options { says: vec![("r=F()", "lost")], ..Options::default() }).err().expect("is lost");
+    assert!(matches!(error.why, Why::SettingsLost { .. }) && !error.touched());
+}
+
+#[test]
+fn what_the_device_reports_of_its_files_decides() {
+    let says = |text, answer| fails(Options { says: vec![(text, answer)], ..Options::default() });
+    assert_eq!(says("r=F()", "bak"), (Code::DeviceUnverified, false));
+    assert_eq!(says("r=W(", "new"), (Code::DeviceUnverified, true));
+    assert_eq!(says("r=W(", "long"), (Code::CredentialTooLong, true));
+    assert_eq!(says("r=G(", "cfg"), (Code::DeviceUnverified, true));
+    assert_eq!(says("r=F()", "OSError: [Errno 28] ENOSPC"), (Code::DeviceUnverified, false));
+    let error = whole_visit(Options { says: vec![("r=W(", "MemoryError: c2VjcmV0")], ..Options::default() });
+    let error = error.err().expect("fails");
+    assert!(error.touched() && error.to_string().contains("MemoryError") && !error.to_string().contains("c2Vj"));
+}
+
+#[test]
+fn a_device_that_restarts_is_not_told_the_credential() {
+    for aloud in [true, false] {
+        let options = |text| Options { restart_at: Some((text, aloud)), ..Options::default() };
+        assert_eq!(fails(options("r=F()")), (Code::DeviceGone, false));
+        assert_eq!(fails(options("r=G(")), (Code::DeviceGone, true));
+    }
+    let (_peer, mut slot) = slot(Options::default());
+    let error = slot.write(&credential()).expect_err("nobody was identified");
+    assert_eq!((error.code(), error.touched()), (Code::DeviceGone, false));
+}
+
+#[test]
+fn what_the_button_cannot_hold_is_refused_before_a_byte_is_sent() {
+    let (peer, mut slot) = slot(Options::default());
+    for (host, id) in [("h".repeat(300), "QD-1"), ("h".to_owned(), "a\"b"), ("h".to_owned(), "a|b")] {
+        let credential = DeviceConnectionString { host_name: host, device_id: id.to_owned(), key: DeviceKey::generate() };
+        let error = slot.write(&credential).expect_err("does not fit");
+        assert_eq!((error.code(), error.touched()), (Code::CredentialTooLong, false));
+    }
+    assert_eq!(peer.seen().host_bytes, 0);
+}
+
+#[test]
+fn the_operator_can_stop_while_nothing_is_written() {
+    let peer = Peer::start(Options { deaf: Duration::from_secs(20), ..Options::default() });
+    let flag = Arc::new(AtomicBool::default());
+    let mut slot = Texxmo::open(&peer.port, Ending::PowerOff, Cancel(Arc::clone(&flag))).expect("opens");
+    let stopper = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(500));
+        flag.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(slot.identify().expect_err("is stopped").code(), Code::Interrupted);
+    stopper.join().expect("ends");
+}
+
+#[test]
+fn a_byte_garbled_or_lost_anywhere_costs_time_and_nothing_else() {
+    let total = whole_visit(Options::default()).expect("passes").seen().host_bytes;
+    let steps: Vec<usize> = (0..total).step_by(if cfg!(debug_assertions) { 37 } else { 1 }).collect();
+    thread::scope(|scope| {
+        for group in steps.chunks(steps.len().div_ceil(16)) {
+            scope.spawn(move || {
+                for &at in group {
+                    for options in
+                        [Options { flip_at: Some(at), ..Options::default() }, Options { lose_at: Some(at), ..Options::default() }]
+                    {
+                        whole_visit(options).unwrap_or_else(|error| panic!("byte {at} of {total}: {error}"));
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn identities_that_are_none_are_not_believed() {
+    for wrong in
+        ["", "#", "a#a", "5c:cf:7f:00:00:0x|1.9|v#5c:cf:7f:00:00:0x|1.9|v", "5c:cf:7f:00:00:01|1.9|v#5c:cf:7f:00:00:02|1.9|v"]
+    {
+        assert!(identity(wrong.as_bytes()).is_none(), "{wrong}");
+    }
+    assert!(composed(b"||").is_none() && composed(b"h|d|!!!").is_none());
+}
