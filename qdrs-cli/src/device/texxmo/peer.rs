@@ -162,6 +162,11 @@ impl Speaker {
                 self.say(b"\x04");
                 self.execute(false);
             }
+            0x03 if self.pasting => {
+                self.pasting = false;
+                self.line.clear();
+                self.say(b"\x04\x04\r\nKeyboardInterrupt: \r\n\x04>");
+            }
             _ if self.pasting => {
                 self.line.push(byte);
                 if self.line.len().is_multiple_of(32) && self.options.paste == Paste::Window {
@@ -237,7 +242,7 @@ impl Speaker {
             }
             (word.to_owned(), piece.to_owned())
         } else {
-            let at = source.find("print('Q").ok_or("SyntaxError: invalid syntax")?;
+            let at = source.rfind("print('Q").ok_or("SyntaxError: invalid syntax")?;
             (source[at + 8..].split([':', '\'']).next().unwrap_or_default().to_owned(), source.to_owned())
         };
         self.seen.lock().expect("not poisoned").ran.push(piece.clone());
@@ -247,7 +252,7 @@ impl Speaker {
         }
         let answer = match (given, piece.as_str()) {
             (Some(given), _) => given.to_owned(),
-            (_, text) if text.contains("interruptCounter") && self.other => "no".to_owned(),
+            (_, text) if text.contains("interruptCounter") && self.options.other => "no".to_owned(),
             (_, text) if text.contains("interruptCounter") => {
                 self.tick += 1;
                 self.tick.min(120).to_string()
@@ -273,14 +278,6 @@ impl Speaker {
         };
         let tail = if source.starts_with("E('") { format!(":{}", sealed(answer.as_bytes())) } else { String::new() };
         Ok(format!("Q{word}:{answer}{tail}:Z"))
-    }
-}
-
-impl std::ops::Deref for Speaker {
-    type Target = Options;
-
-    fn deref(&self) -> &Options {
-        &self.options
     }
 }
 

@@ -31,7 +31,7 @@ const QUIET_MS: u64 = 1_500;
 /// How long the device may take for one question, in milliseconds; the longest write two files and look at them.
 const ANSWER_MS_MAX: u64 = 5_000;
 /// How long the device may take to receive a question and begin, in milliseconds; the longest has 35 ms of line.
-const ACCEPT_MS_MAX: u64 = 1_000;
+const ACCEPT_MS_MAX: u64 = 500;
 /// How often a question is asked before the line is given up.
 const TRIES_MAX: u32 = 4;
 
