@@ -7,12 +7,16 @@
 #![allow(clippy::print_stderr)] // What a failed story needs to be told again.
 
 mod books;
+mod button;
 mod cloud;
+mod line;
 mod proxy;
 mod station;
 
 pub use books::{Books, LedgerRow};
+pub use button::{Button, Flash, boards, connection_string, factory_settings, others, settings_that_a_boot_would_load};
 pub use cloud::Cloud;
+pub use line::{Cut, Line, LineOptions};
 pub use proxy::Proxy;
 pub use station::{Bench, Ended, Station};
 

@@ -153,10 +153,15 @@ impl Station {
 
     /// `qdrs provision --json --batch …` over the bench's ports.
     pub fn provision(&self, batch: &Path, bench: &Bench) -> Provision {
-        let mut command = self.command(&["--json", "provision", "--device", "mxchip", "--batch"]);
+        self.provision_at("mxchip", batch, &bench.ports())
+    }
+
+    /// The same for that kind of device at those ports.
+    pub fn provision_at(&self, device: &str, batch: &Path, ports: &[String]) -> Provision {
+        let mut command = self.command(&["--json", "provision", "--device", device, "--batch"]);
         command.arg(batch);
-        for port in bench.ports() {
-            command.args(["--port", &port]);
+        for port in ports {
+            command.args(["--port", port]);
         }
         let mut child = command.spawn().expect("qdrs starts");
         let events = BufReader::new(child.stdout.take().expect("stdout is piped"));
