@@ -87,9 +87,7 @@ pub fn boards(folder: &Path) -> Vec<PathBuf> {
 
 /// What the firmware has in memory after it boots on that flash; none if it finds neither file.
 pub fn settings_that_a_boot_would_load(flash: &Path) -> Option<Flash> {
-    ["config.json", "config.json.bak"]
-        .iter()
-        .find_map(|name| serde_json::from_slice(&std::fs::read(flash.join(name)).ok()?).ok())
+    ["config.json", "config.json.bak"].iter().find_map(|name| serde_json::from_slice(&std::fs::read(flash.join(name)).ok()?).ok())
 }
 
 /// The factory's settings, as every fresh board has them.

@@ -20,8 +20,9 @@ async fn a_batch_onto_four_buttons_in_parallel_over_paced_lines() {
     let many = serials.len().to_string();
     let buttons: Vec<Button> = (0..4)
         .map(|slot| {
-            let options = [&SECOND[..], &["--boards", &many, "--noise", "--seed", &slot.to_string()]].concat();
-            Button::start(&folder.path().join(slot.to_string()), &options)
+            let seed = slot.to_string();
+            let options = [&SECOND[..], &["--boards", &many, "--noise", "--seed", &seed]].concat();
+            Button::start(&folder.path().join(&seed), &options)
         })
         .collect();
     let paced = LineOptions { baud: Some(BAUD), overruns: true, ..LineOptions::default() };
