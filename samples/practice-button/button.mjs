@@ -42,6 +42,7 @@ const { values: options } = parseArgs({
     folder: { type: "string" },
     slots: { type: "string", default: "1" },
     boards: { type: "string", default: "1" },
+    swap: { type: "string", default: "1000" }, // How long the slot is empty between two boards, in ms.
     firmware: { type: "string", default: "old" },
     second: { type: "string", default: "1000" }, // The board's second, in ms.
     noise: { type: "boolean", default: false },
@@ -144,6 +145,7 @@ function Board(slot) {
   let generation = 0;
   let on = false;
   let resetWanted = false;
+  let offWanted = false;
   let timerRuns = false;
   let deafUntil = 0;
   let raw = false;
@@ -190,12 +192,8 @@ function Board(slot) {
   const noise = () => say(["webrepl: noise > 1\r\n", "WebREPL is not configured\r\n", "OK\r\n", "5 sec\r\n"][Math.floor(random() * 4)]);
 
   globalThis.practiceButton = {
-    off: () => {
-      on = false;
-      timerRuns = false;
-      queue = [];
-      if (Number(options.boards) > 1) setTimeout(() => this.next(), 20);
-    },
+    // The capacitors last until the program that let go has answered.
+    off: () => void (offWanted = true),
     reset: () => void (resetWanted = true),
     timer: (runs) => void (timerRuns = runs),
     deaf: (seconds) => void (deafUntil = Date.now() + seconds * second),
@@ -360,13 +358,20 @@ function Board(slot) {
       return;
     }
     busy = true;
-    while (queue.length && on && micropython && !resetWanted) {
+    while (queue.length && on && micropython && !resetWanted && !offWanted) {
       if (take(queue.shift())) break;
     }
     busy = false;
     afterwards();
   };
   const afterwards = () => {
+    if (on && offWanted) {
+      offWanted = false;
+      on = false;
+      timerRuns = false;
+      queue = [];
+      if (Number(options.boards) > 1) setTimeout(() => this.next(), Number(options.swap));
+    }
     if (on && resetWanted) {
       queue = [];
       this.powerOn();
