@@ -191,9 +191,7 @@ impl Device for Texxmo {
     fn finish(&mut self) -> Result<(), DeviceError> {
         self.need_known()?;
         match self.ending {
-            Ending::PowerOff => {
-                self.ask("switch off", Script::Bare(script::POWER_OFF))?;
-            }
+            Ending::PowerOff => self.session.switch_off(Script::Bare(script::POWER_OFF))?,
             Ending::Leave => {
                 self.prepare()?;
                 self.session.say(&[raw_repl::LEAVE])?;

@@ -230,6 +230,10 @@ impl Speaker {
 
     /// What the piece prints, or its exception.
     fn answer(&mut self, source: &str) -> Result<String, String> {
+        if source == "c.power.value(0)" {
+            self.seen.lock().expect("not poisoned").ran.push(source.to_owned());
+            return Ok(String::new());
+        }
         let (word, piece) = if let Some(rest) = source.strip_prefix("E('") {
             let (word, rest) = rest.split_once("','").ok_or("SyntaxError: invalid syntax")?;
             let (seal, rest) = rest.split_once("','''").ok_or("SyntaxError: invalid syntax")?;
@@ -273,7 +277,7 @@ impl Speaker {
                 self.seen.lock().expect("not poisoned").values = Some(values);
                 "0123456789abcdef".repeat(4)
             }
-            (_, text) if text.starts_with("r=G(") || text.contains("power") => "ok".to_owned(),
+            (_, text) if text.starts_with("r=G(") => "ok".to_owned(),
             _ => String::new(),
         };
         let tail = if source.starts_with("E('") { format!(":{}", sealed(answer.as_bytes())) } else { String::new() };

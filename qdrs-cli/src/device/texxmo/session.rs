@@ -32,6 +32,12 @@ const QUIET_MS: u64 = 1_500;
 const ANSWER_MS_MAX: u64 = 5_000;
 /// How long the device may take to receive a question and begin, in milliseconds; the longest has 35 ms of line.
 const ACCEPT_MS_MAX: u64 = 500;
+/// How long a device that was told to switch off may take to say that it is still there, in milliseconds.
+const OFF_MS_MAX: u64 = 200;
+/// After so long without another prompt all that was sent to a deaf device has been heard, in milliseconds.
+const SETTLED_MS: u64 = 60;
+/// How long a device that lost its file system is quiet between two complaints, in milliseconds; it is 3 s.
+const LOST_MS_MAX: u64 = 4_500;
 /// How often a question is asked before the line is given up.
 const TRIES_MAX: u32 = 4;
 
@@ -79,6 +85,8 @@ pub(super) struct Session {
     pub(super) paste: bool,
     /// When something came last.
     heard: Option<Instant>,
+    /// When it said last that its file system is lost.
+    lost: Option<Instant>,
 }
 
 impl Session {
@@ -92,6 +100,7 @@ impl Session {
             steps: VecDeque::new(),
             paste: false,
             heard: None,
+            lost: None,
         })
     }
 
@@ -113,6 +122,7 @@ impl Session {
 
     /// Another device, or none, is at the wire.
     pub(super) fn forget(&mut self) {
+        // What it said of its file system stays: it says that only now and then.
         self.repl.reset();
         self.steps.clear();
         self.heard = None;
@@ -140,7 +150,7 @@ impl Session {
         let mut buffer = Zeroizing::new([0; 256]);
         loop {
             match self.steps.pop_front() {
-                Some(Step::Corrupt) => return Err(Why::FilesLost { port: self.name.clone() }.into()),
+                Some(Step::Corrupt) => return Err(self.files_lost()),
                 Some(step) => return Ok(Some(step)),
                 None => {}
             }
@@ -213,19 +223,29 @@ impl Session {
                     break;
                 }
                 if self.await_ready(rest.min(deadline))?.is_some() {
-                    return Ok(());
+                    return self.settle();
                 }
             }
             self.send(&[INTERRUPT, INTERRUPT, ENTER])?;
             if self.await_ready(after(PROMPT_MS_MAX))?.is_some() {
-                return Ok(());
+                return self.settle();
             }
             match self.heard {
+                None if self.lost.is_some_and(|lost| lost.elapsed() < Duration::from_millis(LOST_MS_MAX)) => {
+                    return Err(Why::FilesLost { port: self.name.clone() }.into());
+                }
                 None => return Err(self.silent()),
                 Some(_) if Instant::now() >= deadline => return Err(Why::Busy { port: self.name.clone() }.into()),
                 Some(_) => {}
             }
         }
+    }
+
+    /// A device that was deaf answers at last to all that it was sent: waits for the last answer.
+    fn settle(&mut self) -> Result<(), DeviceError> {
+        let deadline = after(ACCEPT_MS_MAX);
+        while self.await_ready(after(SETTLED_MS).min(deadline))?.is_some() {}
+        Ok(())
     }
 
     /// Is the device that was here still at its raw prompt?
@@ -280,6 +300,35 @@ impl Session {
             Some(GARBLED) | None => Err(Attempt::Garbled),
             Some(answer) => Ok(Zeroizing::new(answer.to_vec())),
         }
+    }
+
+    /// Tells the device to switch off. It dies in the middle of its answer, or lives on where a fixture feeds it.
+    pub(super) fn switch_off(&mut self, script: Script<'_>) -> Result<(), DeviceError> {
+        const DOING: &str = "switch off";
+        for _ in 0..TRIES_MAX {
+            self.drain()?;
+            self.repl.expect_answer();
+            self.send_paced(&Zeroizing::new([script.source("0").as_bytes(), &[RUN]].concat()))?;
+            let (mut deadline, mut accepted) = (after(ACCEPT_MS_MAX), false);
+            loop {
+                match self.next(deadline) {
+                    Ok(Some(Step::Accepted)) => (deadline, accepted) = (after(OFF_MS_MAX), true),
+                    Ok(Some(Step::Answer(answer))) if answer.failed() => {
+                        let said = answer.exception().unwrap_or_else(|| "it does not switch off".to_owned());
+                        return Err(Why::Failed { port: self.name.clone(), doing: DOING, said }.into());
+                    }
+                    Ok(Some(Step::Answer(_) | Step::Restarted)) => return Ok(()),
+                    Ok(Some(_)) => {}
+                    // It has received the order and says nothing more; or its port went with it.
+                    Ok(None) if accepted => return Ok(()),
+                    Ok(None) => break,
+                    Err(_) if self.port.is_none() => return Ok(()),
+                    Err(error) => return Err(error),
+                }
+            }
+            self.resync(DOING)?;
+        }
+        Err(self.stopped(DOING))
     }
 
     fn await_answer(&mut self) -> Result<Answer, Attempt> {
@@ -344,7 +393,7 @@ impl Session {
         let lost = self.steps.contains(&Step::Corrupt);
         self.steps.clear();
         match (lost, restarted) {
-            (true, _) => Err(Why::FilesLost { port: self.name.clone() }.into()),
+            (true, _) => Err(self.files_lost()),
             (_, true) => Err(self.restarted()),
             _ => Ok(()),
         }
@@ -376,7 +425,12 @@ impl Session {
         self.send(bytes)
     }
 
-    pub(super) fn silent(&self) -> DeviceError {
+    fn files_lost(&mut self) -> DeviceError {
+        self.lost = Some(Instant::now());
+        Why::FilesLost { port: self.name.clone() }.into()
+    }
+
+    fn silent(&self) -> DeviceError {
         Why::Silent { port: self.name.clone() }.into()
     }
 
