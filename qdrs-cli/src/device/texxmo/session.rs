@@ -48,6 +48,9 @@ const PIECE_MS: u64 = 12;
 /// What the device holds before it reads, in bytes. Shorter source needs no raw paste.
 const HELD_BYTES_MAX: usize = 255;
 
+/// Said of an exception that is none of MicroPython's.
+const UNKNOWN: &str = "in words that QDRS does not know";
+
 /// Counts the questions, so that each has a word of its own.
 static WORDS: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(1);
 
@@ -272,7 +275,7 @@ impl Session {
             Attempt::Unknown => self.restarted(),
             Attempt::Garbled => Why::Garbled { port: self.name.clone() }.into(),
             Attempt::Failed(said) => {
-                let said = said.unwrap_or_else(|| "in words that QDRS does not know".to_owned());
+                let said = said.unwrap_or_else(|| UNKNOWN.to_owned());
                 Why::Failed { port: self.name.clone(), doing, said }.into()
             }
         })
@@ -305,6 +308,7 @@ impl Session {
     /// Tells the device to switch off. It dies in the middle of its answer, or lives on where a fixture feeds it.
     pub(super) fn switch_off(&mut self, script: Script<'_>) -> Result<(), DeviceError> {
         const DOING: &str = "switch off";
+        let mut failed = None;
         for _ in 0..TRIES_MAX {
             self.drain()?;
             self.repl.expect_answer();
@@ -314,8 +318,9 @@ impl Session {
                 match self.next(deadline) {
                     Ok(Some(Step::Accepted)) => (deadline, accepted) = (after(OFF_MS_MAX), true),
                     Ok(Some(Step::Answer(answer))) if answer.failed() => {
-                        let said = answer.exception().unwrap_or_else(|| "it does not switch off".to_owned());
-                        return Err(Why::Failed { port: self.name.clone(), doing: DOING, said }.into());
+                        let said = answer.exception().unwrap_or_else(|| UNKNOWN.to_owned());
+                        failed = Some(Why::Failed { port: self.name.clone(), doing: DOING, said });
+                        break;
                     }
                     Ok(Some(Step::Answer(_) | Step::Restarted)) => return Ok(()),
                     Ok(Some(_)) => {}
@@ -328,7 +333,7 @@ impl Session {
             }
             self.resync(DOING)?;
         }
-        Err(self.stopped(DOING))
+        Err(failed.map_or_else(|| self.stopped(DOING), DeviceError::from))
     }
 
     fn await_answer(&mut self) -> Result<Answer, Attempt> {
