@@ -13,6 +13,7 @@
 //!
 //! Source: the button's own firmware. Not tried on a real button; tried on the same MicroPython's descendants.
 
+mod reach;
 mod script;
 mod session;
 
@@ -194,7 +195,7 @@ impl Device for Texxmo {
             Ending::PowerOff => self.session.switch_off(Script::Bare(script::POWER_OFF))?,
             Ending::Leave => {
                 self.prepare()?;
-                self.session.say(&[raw_repl::LEAVE])?;
+                self.session.send(&[raw_repl::LEAVE])?;
                 self.known = false;
             }
         }

@@ -12,7 +12,10 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::script::{GARBLED, Script};
+use super::{
+    reach::Found,
+    script::{GARBLED, Script},
+};
 use crate::{
     device::{
         Cancel, DeviceError, Why,
@@ -21,23 +24,12 @@ use crate::{
     port::{Port, PortError},
 };
 
-/// How long an idle device may take to show its raw prompt, in milliseconds.
-const PROMPT_MS_MAX: u64 = 300;
-/// How long a device that says something may stay off its prompt, in milliseconds: it starts for 3 s, looks for its
-/// Wi-Fi for 15 s, and hears nothing meanwhile.
-const BUSY_MS_MAX: u64 = 25_000;
-/// After so long without a word it does not start any more, and may be interrupted, in milliseconds.
-const QUIET_MS: u64 = 1_500;
 /// How long the device may take for one question, in milliseconds; the longest write two files and look at them.
 const ANSWER_MS_MAX: u64 = 5_000;
 /// How long the device may take to receive a question and begin, in milliseconds; the longest has 35 ms of line.
-const ACCEPT_MS_MAX: u64 = 500;
+pub(super) const ACCEPT_MS_MAX: u64 = 500;
 /// How long a device that was told to switch off may take to say that it is still there, in milliseconds.
 const OFF_MS_MAX: u64 = 200;
-/// After so long without another prompt all that was sent to a deaf device has been heard, in milliseconds.
-const SETTLED_MS: u64 = 60;
-/// How long a device that lost its file system is quiet between two complaints, in milliseconds; it is 3 s.
-const LOST_MS_MAX: u64 = 4_500;
 /// How often a question is asked before the line is given up.
 const TRIES_MAX: u32 = 4;
 
@@ -82,14 +74,14 @@ pub(super) struct Session {
     cancel: Cancel,
     /// Does the device have the credential, or a part of it? Then the cancel flag waits.
     pub(super) committed: bool,
-    repl: RawRepl,
-    steps: VecDeque<Step>,
+    pub(super) repl: RawRepl,
+    pub(super) steps: VecDeque<Step>,
     /// Does its raw paste work, as far as is known?
     pub(super) paste: bool,
     /// When something came last.
-    heard: Option<Instant>,
+    pub(super) heard: Option<Instant>,
     /// When it said last that its file system is lost.
-    lost: Option<Instant>,
+    pub(super) lost: Option<Instant>,
 }
 
 impl Session {
@@ -148,7 +140,7 @@ impl Session {
     }
 
     /// The next thing that the device does; none when the deadline passes first.
-    fn next(&mut self, deadline: Instant) -> Result<Option<Step>, DeviceError> {
+    pub(super) fn next(&mut self, deadline: Instant) -> Result<Option<Step>, DeviceError> {
         // What is read may be the credential.
         let mut buffer = Zeroizing::new([0; 256]);
         loop {
@@ -171,7 +163,7 @@ impl Session {
         }
     }
 
-    fn send(&mut self, bytes: &[u8]) -> Result<(), DeviceError> {
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), DeviceError> {
         let deadline = after(ACCEPT_MS_MAX);
         let mut sent = 0;
         while sent < bytes.len() {
@@ -192,70 +184,6 @@ impl Session {
             self.send(piece)?;
         }
         Ok(())
-    }
-
-    /// Waits for the raw prompt. Says also whether the device started anew meanwhile.
-    fn await_ready(&mut self, deadline: Instant) -> Result<Option<Found>, DeviceError> {
-        let mut restarted = false;
-        loop {
-            match self.next(deadline)? {
-                Some(Step::Ready) => return Ok(Some(if restarted { Found::Restarted } else { Found::Ready })),
-                Some(Step::Restarted) => restarted = true,
-                Some(_) => {}
-                None => return Ok(None),
-            }
-        }
-    }
-
-    /// Reaches the raw prompt, whatever the device is doing.
-    ///
-    /// First gently, since a device that starts must not be interrupted while it writes its backup; then by Ctrl-C, when
-    /// it has been quiet. A device that says something is waited for: it may be deaf for a while.
-    pub(super) fn enter(&mut self) -> Result<(), DeviceError> {
-        self.repl.reset();
-        self.steps.clear();
-        self.heard = None;
-        self.send(&[ENTER])?;
-        if self.await_ready(after(PROMPT_MS_MAX))?.is_some() {
-            return Ok(());
-        }
-        let deadline = after(BUSY_MS_MAX);
-        loop {
-            while let Some(rest) = self.heard.map(|heard| heard + Duration::from_millis(QUIET_MS)) {
-                if Instant::now() >= rest || Instant::now() >= deadline {
-                    break;
-                }
-                if self.await_ready(rest.min(deadline))?.is_some() {
-                    return self.settle();
-                }
-            }
-            self.send(&[INTERRUPT, INTERRUPT, ENTER])?;
-            if self.await_ready(after(PROMPT_MS_MAX))?.is_some() {
-                return self.settle();
-            }
-            match self.heard {
-                None if self.lost.is_some_and(|lost| lost.elapsed() < Duration::from_millis(LOST_MS_MAX)) => {
-                    return Err(Why::FilesLost { port: self.name.clone() }.into());
-                }
-                None => return Err(self.silent()),
-                Some(_) if Instant::now() >= deadline => return Err(Why::Busy { port: self.name.clone() }.into()),
-                Some(_) => {}
-            }
-        }
-    }
-
-    /// A device that was deaf answers at last to all that it was sent: waits for the last answer.
-    fn settle(&mut self) -> Result<(), DeviceError> {
-        let deadline = after(ACCEPT_MS_MAX);
-        while self.await_ready(after(SETTLED_MS).min(deadline))?.is_some() {}
-        Ok(())
-    }
-
-    /// Is the device that was here still at its raw prompt?
-    pub(super) fn at_prompt(&mut self) -> Result<bool, DeviceError> {
-        self.repl.reset();
-        self.send(&[ENTER])?;
-        Ok(self.await_ready(after(PROMPT_MS_MAX))? == Some(Found::Ready))
     }
 
     /// Asks, until an answer comes whole. `doing` completes "it was asked to …".
@@ -425,17 +353,12 @@ impl Session {
         Ok(())
     }
 
-    /// Sends without waiting for anything.
-    pub(super) fn say(&mut self, bytes: &[u8]) -> Result<(), DeviceError> {
-        self.send(bytes)
-    }
-
     fn files_lost(&mut self) -> DeviceError {
         self.lost = Some(Instant::now());
         Why::FilesLost { port: self.name.clone() }.into()
     }
 
-    fn silent(&self) -> DeviceError {
+    pub(super) fn silent(&self) -> DeviceError {
         Why::Silent { port: self.name.clone() }.into()
     }
 
@@ -446,14 +369,6 @@ impl Session {
     pub(super) fn restarted(&self) -> DeviceError {
         Why::Restarted { port: self.name.clone() }.into()
     }
-}
-
-/// At which prompt the device was found.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
-    Ready,
-    /// After a start.
-    Restarted,
 }
 
 pub(super) fn after(ms: u64) -> Instant {
