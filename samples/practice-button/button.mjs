@@ -55,6 +55,7 @@ const { values: options } = parseArgs({
     held: { type: "boolean", default: false },
     "no-bak": { type: "boolean", default: false },
     corrupt: { type: "boolean", default: false },
+    unit: { type: "string", default: "0" }, // Boards of two practice buttons at work for one service need two numbers, below 2 ** 16.
     slot: { type: "string" }, // Inner: this process is one slot of several.
   },
 });
@@ -167,7 +168,7 @@ function Board(slot) {
   };
   const folder = () => path.join(home, `board-${number}`);
   const hex = (value, width) => value.toString(16).padStart(width, "0");
-  const mac = () => `5ccf7f${hex(slot, 2)}${hex(number, 4)}`;
+  const mac = () => `5c${hex(Number(options.unit), 4)}${hex(slot, 2)}${hex(number, 4)}`;
   const cut = () => process.kill(process.pid, "SIGKILL");
   const transmit = (bytes) => {
     if (this.send) this.send(Buffer.from(bytes));
