@@ -10,6 +10,7 @@ mod books;
 mod button;
 mod cloud;
 mod line;
+mod microbit;
 mod proxy;
 mod station;
 
@@ -17,6 +18,7 @@ pub use books::{Books, LedgerRow};
 pub use button::{Button, Flash, boards, connection_string, factory_settings, others, settings_that_a_boot_would_load};
 pub use cloud::Cloud;
 pub use line::{Cut, Line, LineOptions};
+pub use microbit::Microbit;
 pub use proxy::Proxy;
 pub use station::{Bench, Ended, Station};
 
