@@ -51,6 +51,11 @@ impl Button {
         &self.port
     }
 
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Puts in the next board.
     pub fn next(&mut self) {
         self.hand.as_mut().expect("stdin is piped").write_all(b"next\n").expect("the practice button listens");

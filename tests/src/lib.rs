@@ -10,16 +10,22 @@ mod books;
 mod button;
 mod cloud;
 mod line;
+pub mod machine;
 mod microbit;
 mod proxy;
+#[cfg(unix)]
+mod pty;
 mod station;
+pub mod table;
 
 pub use books::{Books, LedgerRow};
 pub use button::{Button, Flash, boards, connection_string, factory_settings, others, settings_that_a_boot_would_load};
 pub use cloud::Cloud;
-pub use line::{Cut, Line, LineOptions};
+pub use line::{Crossing, Cut, Line, LineOptions};
 pub use microbit::Microbit;
 pub use proxy::Proxy;
+#[cfg(unix)]
+pub use pty::Pty;
 pub use station::{Bench, Ended, Station};
 
 use std::path::{Path, PathBuf};

@@ -44,6 +44,21 @@ pub struct LineOptions {
     pub flips_per_million: u32,
     /// What is sent while the device runs a program waits in 255 bytes; the rest is lost.
     pub overruns: bool,
+    /// All that crosses is kept, with its times.
+    pub records: bool,
+}
+
+/// Some bytes that crossed the line together.
+#[derive(Clone)]
+pub struct Crossing {
+    /// To the device; else to the station.
+    pub to_device: bool,
+    /// When the first bit went out.
+    pub began: Instant,
+    /// When the last bit was there.
+    pub ended: Instant,
+    /// What it was; may be a credential.
+    pub bytes: Vec<u8>,
 }
 
 /// The cable; ends when dropped.
@@ -56,7 +71,7 @@ struct Shared {
     options: LineOptions,
     host: Mutex<Option<TcpStream>>,
     device: Mutex<Option<TcpStream>>,
-    dice: Mutex<Dice>,
+    dice: Option<Mutex<Dice>>,
     cut: AtomicBool,
     ended: AtomicBool,
     busy: AtomicBool,
@@ -67,6 +82,7 @@ struct Shared {
     lost: AtomicU64,
     flipped: AtomicU64,
     host_spoke_last: AtomicBool,
+    record: Mutex<Vec<Crossing>>,
 }
 
 impl Line {
@@ -78,7 +94,7 @@ impl Line {
             options,
             host: Mutex::default(),
             device: Mutex::default(),
-            dice: Mutex::new(Dice::new(story)),
+            dice: (options.flips_per_million > 0).then(|| Mutex::new(Dice::new(story))),
             cut: AtomicBool::default(),
             ended: AtomicBool::default(),
             busy: AtomicBool::default(),
@@ -89,6 +105,7 @@ impl Line {
             lost: AtomicU64::default(),
             flipped: AtomicU64::default(),
             host_spoke_last: AtomicBool::default(),
+            record: Mutex::default(),
         });
         let line = Self { address, shared };
         line.attach(device);
@@ -155,6 +172,11 @@ impl Line {
         self.shared.turns.load(Ordering::SeqCst)
     }
 
+    /// What has crossed so far, if the line records it.
+    pub fn record(&self) -> Vec<Crossing> {
+        held(&self.shared.record).clone()
+    }
+
     /// How many bytes overran the device.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::SeqCst)
@@ -206,13 +228,19 @@ impl Shared {
         let mut free_at = Instant::now();
         // The end of a source is no error here: the other side notices by silence, as on a cable.
         while let Ok(count @ 1..) = from.read(&mut piece) {
+            let mut began = Instant::now();
             if let Some(baud) = self.options.baud {
+                began = began.max(free_at);
                 // A byte has crossed when its last bit has.
                 let bits = 10 * u64::try_from(count).unwrap_or(u64::MAX);
                 free_at = free_at.max(Instant::now()) + Duration::from_micros(bits * 1_000_000 / u64::from(baud));
                 std::thread::sleep(free_at.saturating_duration_since(Instant::now()));
             }
             let mut crossing = piece[..count].to_vec();
+            if self.options.records {
+                let to_device = way == Way::ToDevice;
+                held(&self.record).push(Crossing { to_device, began, ended: Instant::now(), bytes: crossing.clone() });
+            }
             self.count(way, &mut crossing);
             self.flip(&mut crossing);
             let sink = match way {
@@ -266,10 +294,8 @@ impl Shared {
     }
 
     fn flip(&self, crossing: &mut [u8]) {
-        if self.options.flips_per_million == 0 {
-            return;
-        }
-        let mut dice = held(&self.dice);
+        let Some(dice) = &self.dice else { return };
+        let mut dice = held(dice);
         for byte in crossing {
             if dice.below(1_000_000) < u64::from(self.options.flips_per_million) {
                 *byte ^= 1 << dice.below(8);

@@ -26,17 +26,16 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser as _;
+use qdrs_tests::machine::{self, CpuSeconds, sync_micros};
 
 mod callers;
 mod figures;
-mod machine;
 mod primitives;
 mod vendor;
 mod world;
 
 use callers::Work;
 use figures::{Figures, Row};
-use machine::{CpuSeconds, sync_micros};
 use world::{Emulator, Service};
 
 /// What is done before the clock runs, so that connections are open and caches are warm.

@@ -9,11 +9,10 @@ use qdrs_core::{
     api::Kind,
     connection_string::DeviceKey,
 };
+use qdrs_tests::machine::thread_nanos;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
-
-use crate::machine::thread_nanos;
 
 const TIMES: u32 = 2000;
 /// The bytes of a signature base and of a request's body, as they are on the wire.
