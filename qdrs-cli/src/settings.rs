@@ -14,7 +14,10 @@ use qdrs_core::{access::AccessCode, api::Code, explain::Explain};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::env::{self, Lookup};
+use crate::{
+    device::profile::is_file as is_profile,
+    env::{self, Lookup},
+};
 
 mod error;
 
@@ -258,7 +261,15 @@ impl Settings {
                 })
             },
         )?;
-        let device = layers.text("", &None, env::DEVICE.name, file.device)?;
+        let device = layers.text(
+            "",
+            &None,
+            env::DEVICE.name,
+            file.device.map(|device| {
+                // A profile's file stands beside the file that names it, as all others.
+                if is_profile(&device) { beside(device.into()).display().to_string() } else { device }
+            }),
+        )?;
         let ports = match layers.text("", &None, env::PORTS.name, None)? {
             Setting { value: Some(list), origin } => Setting {
                 value: list.split(',').map(|port| port.trim().to_owned()).filter(|port| !port.is_empty()).collect(),

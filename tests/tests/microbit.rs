@@ -133,7 +133,7 @@ impl Hand {
 }
 
 fn driver_at(port: &str) -> Box<dyn Device> {
-    device::open(Kind::Texxmo, port, Arc::default()).expect("opens")
+    device::open(&Kind::Texxmo.into(), port, Arc::default()).expect("opens")
 }
 
 #[test]

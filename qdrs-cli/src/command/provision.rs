@@ -17,7 +17,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     batch::Batch,
-    device::{self, Kind},
+    device::{self, Kind, Profile},
     failure::Failure,
     journal::{Journal, Phase},
     outcome::Outcome,
@@ -51,9 +51,15 @@ pub struct Args {
     /// Which serial goes to which device
     #[arg(long, value_enum, value_name = "HOW", default_value = "next")]
     pair: Pair,
-    /// Kind of device: mxchip, texxmo or file [default: mxchip]
+    /// Kind of device: mxchip, texxmo or file; or a profile, FILE.toml [default: mxchip]
     #[arg(long, value_name = "KIND")]
     device: Option<String>,
+    /// Give each device this setting as well; once for each setting
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The same, with the value from a file that only its owner can read: for passwords
+    #[arg(long, value_name = "KEY=FILE")]
+    set_file: Vec<String>,
     /// Port of a slot: a serial port, tcp://host:port, or a folder for `file`; once for each slot
     #[arg(long = "port", value_name = "PORT")]
     ports: Vec<String>,
@@ -92,14 +98,16 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
         (None, None) => return Err(Failure::new(Code::BatchInvalid, "no serial number is given")),
     };
     let _sandbox = sandbox(settings, printer).await?;
+    let profile = Profile::settle(&settings.device, &args.set, &args.set_file)
+        .map_err(|error| Failure::from(error).at(&settings.device.origin))?;
     let screen = Screen::new(ScreenOptions { json: settings.json, quiet: settings.quiet, verbose: settings.verbose > 0 });
     let client = super::connect(settings)?;
     show_waits(&client, &screen);
     if args.dry_run {
-        return dry_run(settings, &client, &screen, printer, serials).await;
+        return dry_run(settings, &profile, &client, &screen, printer, serials).await;
     }
 
-    let slots = slots(settings)?;
+    let slots = slots(settings, profile)?;
     let journal = Arc::new(settings.open_journal()?);
     let access = client.access().await?;
     check(&access, &slots)?;
@@ -151,11 +159,8 @@ pub(super) async fn sandbox(settings: &mut Settings, _: Printer) -> Result<(), F
 }
 
 /// The slots, from the ports that are named; nothing is opened yet.
-fn slots(settings: &Settings) -> Result<Vec<SlotPlan>, Failure> {
-    let kind: Kind = settings.device.parse().map_err(|error: qdrs_core::api::UnknownWord| {
-        let help = "name another one with `--device`";
-        Failure::with_help(Code::SettingInvalid, error.to_string(), help).at(&settings.device.origin)
-    })?;
+fn slots(settings: &Settings, profile: Profile) -> Result<Vec<SlotPlan>, Failure> {
+    let kind = profile.kind;
     if settings.ports.is_empty() {
         let help = format!("name one with `--port` for each slot: {}; `qdrs ports` shows what is plugged in", kind.port_about());
         return Err(Failure::with_help(Code::SettingInvalid, "no port is named", help));
@@ -168,8 +173,8 @@ fn slots(settings: &Settings) -> Result<Vec<SlotPlan>, Failure> {
         .at(&settings.ports.origin));
     }
     let slot = |port: &String| {
-        let name = port.clone();
-        let open = Box::new(move |cancel| device::open(kind, &name, cancel));
+        let (profile, name) = (profile.clone(), port.clone());
+        let open = Box::new(move |cancel| device::open(&profile, &name, cancel));
         SlotPlan { port: port.clone(), open, evidence: kind.evidence(), anonymous: kind == Kind::File }
     };
     Ok(settings.ports.iter().map(slot).collect())
@@ -235,6 +240,7 @@ async fn asked_to_stop() -> std::io::Result<()> {
 /// `--dry-run`: what would be done with each serial. Nothing is written, neither here nor at the service.
 async fn dry_run(
     settings: &Settings,
+    profile: &Profile,
     client: &Client,
     screen: &Screen,
     printer: Printer,
@@ -244,6 +250,9 @@ async fn dry_run(
     let left =
         access.quota.map_or(String::new(), |quota| format!(", {} of {quota} left", quota.saturating_sub(access.registered)));
     screen.notice(format!("access code {}, policy {}{left}", access.name, access.policy));
+    if let Some(more) = profile.more() {
+        screen.notice(format!("device {}: {more}", profile.kind));
+    }
     // There may be no journal yet, and a dry run makes none.
     let records = match settings.journal_path() {
         Ok(path) if path.exists() => Journal::read(path)?,

@@ -1,12 +1,13 @@
 //! Devices: what a slot can ask of one, whatever its kind.
 //!
 //! [`mxchip`] is the MXChip AZ3166 at its serial console, [`texxmo`] the teXXmo IoT Button at MicroPython's raw REPL,
-//! [`mod@file`] a folder with one file for each device. Drivers are
+//! [`mod@file`] a folder with one file for each device; a [`profile`] says which kind, and what else. Drivers are
 //! synchronous: each runs on its slot's own thread, owns its port, and looks at a cancel flag whenever a short read
 //! time-out passes. The languages themselves are in [`wire`], without ports and clocks.
 
 pub mod file;
 pub mod mxchip;
+pub mod profile;
 pub mod texxmo;
 pub mod wire;
 
@@ -27,6 +28,7 @@ use qdrs_core::{
 };
 
 use crate::port::PortError;
+pub use profile::Profile;
 
 /// One place for a device, and whatever device is in it now.
 pub trait Device: Send {
@@ -136,16 +138,19 @@ impl FromStr for Kind {
     }
 }
 
-/// Opens a slot's port for devices of a kind; `cancel` is set when the operator wants to stop.
+/// Opens a slot's port for devices as a profile says; `cancel` is set when the operator wants to stop.
 ///
 /// Opens only: no byte is sent.
 ///
 /// # Errors
 /// The port can't be opened, or the folder can't be made.
-pub fn open(kind: Kind, port: &str, cancel: Arc<AtomicBool>) -> Result<Box<dyn Device>, DeviceError> {
-    Ok(match kind {
+pub fn open(profile: &Profile, port: &str, cancel: Arc<AtomicBool>) -> Result<Box<dyn Device>, DeviceError> {
+    Ok(match profile.kind {
         Kind::Mxchip => Box::new(mxchip::Mxchip::open(port, Cancel(cancel))?),
-        Kind::Texxmo => Box::new(texxmo::Texxmo::open(port, texxmo::Ending::default(), Cancel(cancel))?),
+        Kind::Texxmo => {
+            let slot = texxmo::Texxmo::open(port, profile.ending, Cancel(cancel))?;
+            Box::new(slot.with(Arc::clone(&profile.button)))
+        }
         Kind::File => Box::new(file::Folder::open(port)?),
     })
 }
@@ -276,6 +281,12 @@ pub enum Why {
         /// Where.
         port: String,
     },
+    /// It was told to start anew, and has not come back.
+    #[error("the device at `{port}` was reset and did not start again")]
+    NotStarted {
+        /// Where.
+        port: String,
+    },
     /// The device echoes something else than was sent.
     #[error("the line to `{port}` garbles what is sent; the device was told to forget it")]
     Garbled {
@@ -346,7 +357,7 @@ impl Explain for Why {
             Self::Silent { .. } => Code::DeviceSilent,
             Self::NotReady { .. } | Self::Busy { .. } => Code::DeviceNotReady,
             Self::OtherDevice { .. } | Self::FilesLost { .. } | Self::SettingsLost { .. } => Code::DeviceNotReady,
-            Self::Stopped { .. } | Self::Restarted { .. } => Code::DeviceGone,
+            Self::Stopped { .. } | Self::Restarted { .. } | Self::NotStarted { .. } => Code::DeviceGone,
             Self::Refused { .. } | Self::FileTaken { .. } => Code::DeviceRefused,
             Self::Garbled { .. } | Self::Unverified { .. } | Self::Failed { .. } | Self::FileDiffers { .. } => {
                 Code::DeviceUnverified
@@ -368,6 +379,10 @@ impl Explain for Why {
                 "set the device aside: its firmware has to be flashed again, settings and all".to_owned()
             }
             Self::Failed { .. } => "switch the device off and on, then try once more".to_owned(),
+            Self::NotStarted { .. } => {
+                "a reset may let go of its power: feed it from the fixture, or finish it with `off`".to_owned()
+            }
+            Self::SettingsTooLong { .. } => "set less, above all a shorter `userjson`, or use a shorter device id".to_owned(),
             Self::Unfit { .. } => "use a device id of letters, digits and `-._`".to_owned(),
             _ => self.code().help().to_owned(),
         }
@@ -389,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_missing_port_is_named() {
-        let error = open(Kind::Mxchip, "/dev/no-such-port", Arc::default()).err().expect("is not there");
+        let error = open(&Kind::Mxchip.into(), "/dev/no-such-port", Arc::default()).err().expect("is not there");
         assert_eq!((error.code(), error.touched()), (Code::PortMissing, false));
         assert_eq!(error.to_string(), "there is no port `/dev/no-such-port`");
     }

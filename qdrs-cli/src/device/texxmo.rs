@@ -16,23 +16,31 @@
 mod reach;
 mod script;
 mod session;
+mod settings;
 
-use std::time::Instant;
+use std::{str::FromStr, sync::Arc, time::Instant};
 
 use qdrs_core::{
-    api::Evidence,
+    api::{Evidence, UnknownWord},
     connection_string::{DeviceConnectionString, DeviceKey},
 };
 use tracing::debug;
 
-use super::{Cancel, Device, DeviceError, Identity, Why, wire::raw_repl};
+use super::{Cancel, Device, DeviceError, Identity, Why};
 use script::Script;
 use session::{Session, after};
+pub use settings::{ButtonSettings, SettingError};
+pub(crate) use settings::{Given, is_secret};
 
 /// How long the timer may take to its next tick, in milliseconds; it ticks every second. After that there is none.
 const TICK_MS_MAX: u64 = 2_200;
 /// How long to rest between two looks at the timer, in milliseconds.
 const TICK_LOOK_MS: u64 = 100;
+
+/// How long a button that was told to switch off may take to say that it is still there, in milliseconds.
+const OFF_MS_MAX: u64 = 200;
+/// How long a button may take from its reset to its prompt, in milliseconds; it is 3 s.
+const RESET_MS_MAX: u64 = 10_000;
 
 /// How a button's time in the slot ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,20 +48,54 @@ pub enum Ending {
     /// It is switched off.
     #[default]
     PowerOff,
-    /// It is left as it is, at its friendly prompt, with its timer stopped.
+    /// It is left at its friendly prompt, with its program as it was but the timer stopped: it neither saves nor switches
+    /// itself off.
     Leave,
+    /// It starts anew, and is asked whether it found its new settings; its program runs from then on.
+    Reset,
+}
+
+impl Ending {
+    /// Every ending.
+    pub const ALL: [Self; 3] = [Self::PowerOff, Self::Leave, Self::Reset];
+
+    /// The word, as in a profile.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PowerOff => "off",
+            Self::Leave => "leave",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+impl FromStr for Ending {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let found = Self::ALL.into_iter().find(|ending| ending.as_str() == word);
+        found.ok_or_else(|| UnknownWord::new(word, "way to finish", Self::ALL.map(Self::as_str)))
+    }
 }
 
 /// A slot for buttons.
 pub struct Texxmo {
     session: Session,
     ending: Ending,
+    /// What every button gets besides its connection string.
+    further: Arc<ButtonSettings>,
     /// Until when the timer may still tick; none when it is stopped, or never ran.
     ticking_until: Option<Instant>,
     /// Does the button in the slot have our definitions?
     defined: bool,
     /// Was the button in the slot identified, and has it not restarted since?
     known: bool,
+    /// Does the button in the slot write, and show, the further settings as well?
+    extended: bool,
+    /// The hash of the settings that it has taken, once it has.
+    taken: Option<String>,
+    /// Was it left at its friendly prompt?
+    left: bool,
 }
 
 impl Texxmo {
@@ -62,8 +104,22 @@ impl Texxmo {
     /// # Errors
     /// The port can't be opened.
     pub(crate) fn open(name: &str, ending: Ending, cancel: Cancel) -> Result<Self, DeviceError> {
-        let session = Session::open(name, cancel)?;
-        Ok(Self { session, ending, ticking_until: None, defined: false, known: false })
+        Ok(Self {
+            session: Session::open(name, cancel)?,
+            ending,
+            further: Arc::default(),
+            ticking_until: None,
+            defined: false,
+            known: false,
+            extended: false,
+            taken: None,
+            left: false,
+        })
+    }
+
+    /// The same, for buttons that get further settings.
+    pub(crate) fn with(self, further: Arc<ButtonSettings>) -> Self {
+        Self { further, ..self }
     }
 
     fn port(&self) -> String {
@@ -82,18 +138,31 @@ impl Texxmo {
     /// Stops the timer, first of all and with little memory: it must not be moved away under the timer. Its next tick
     /// is its last.
     fn calm(&mut self) -> Result<(), DeviceError> {
-        let answer = self.ask("stop its timer", Script::Bare(script::CALM))?;
+        let script = if self.ending == Ending::Leave { script::CALM_FOR_NOW } else { script::CALM };
+        let answer = self.ask("stop its timer", Script::Bare(script))?;
         let tick = number(&answer).ok_or_else(|| Why::OtherDevice { port: self.port() })?;
         self.ticking_until = (tick < script::TICK_DEAD).then(|| after(TICK_MS_MAX));
         Ok(())
     }
 
     fn who(&mut self) -> Result<Identity, DeviceError> {
+        let (identity, paste) = self.ask_twice_the_same("say what it is", script::WHO, identity)?;
+        self.session.paste = paste;
+        Ok(identity)
+    }
+
+    /// Asks what answers itself twice, and is understood when both are the same.
+    fn ask_twice_the_same<T>(
+        &mut self,
+        doing: &'static str,
+        script: &str,
+        understand: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, DeviceError> {
         for _ in 0..2 {
-            let answer = self.ask("say what it is", Script::Bare(script::WHO))?;
-            let Some((identity, paste)) = identity(&answer) else { continue };
-            self.session.paste = paste;
-            return Ok(identity);
+            let answer = self.ask(doing, Script::Bare(script))?;
+            if let Some(found) = once(&answer).and_then(&understand) {
+                return Ok(found);
+            }
         }
         Err(Why::Garbled { port: self.port() }.into())
     }
@@ -134,9 +203,23 @@ impl Texxmo {
         }
     }
 
+    /// Tells the further settings; nothing is written yet.
+    fn extend(&mut self) -> Result<(), DeviceError> {
+        const DOING: &str = "take its further settings";
+        if self.further.is_empty() {
+            return Ok(());
+        }
+        for piece in script::further(&self.further.wire()) {
+            self.ask(DOING, Script::Sealed(&piece))?;
+        }
+        self.ask(DOING, Script::Sealed(script::EXTEND))?;
+        self.extended = true;
+        Ok(())
+    }
+
     /// From the first byte of the credential on: the device may hold it.
     fn put(&mut self, credential: &DeviceConnectionString) -> Result<(), DeviceError> {
-        let source = script::write_values(credential);
+        let source = script::write_values(credential, self.extended);
         let answer = self.ask("write its new settings", Script::Sealed(&source))?;
         let hash = match answer.as_slice() {
             b"long" => return Err(Why::SettingsTooLong { port: self.port() }.into()),
@@ -144,8 +227,30 @@ impl Texxmo {
             _ => return Err(self.unverified("its new file is not what was written to it")),
         };
         match self.ask("take its new settings", Script::Sealed(&format!("r=G('{hash}')")))?.as_slice() {
-            b"ok" => Ok(()),
+            b"ok" => {
+                self.taken = Some(hash);
+                Ok(())
+            }
             _ => Err(self.unverified("its settings are not what was written to them")),
+        }
+    }
+
+    /// Starts the button anew, and looks whether it found the settings that it has taken.
+    fn check_boot(&mut self) -> Result<(), DeviceError> {
+        self.known = false;
+        if !self.session.order("start anew", Script::Bare(script::RESET), RESET_MS_MAX)? {
+            return Err(Why::NotStarted { port: self.port() }.into());
+        }
+        self.session.enter()?;
+        let started = self.ask_twice_the_same("say with which settings it started", script::STARTED, started)?;
+        self.session.leave()?;
+        self.left = true;
+        match started {
+            (_, hash) if self.taken.as_ref().is_some_and(|taken| *taken != hash) => {
+                Err(self.unverified("after its start `config.json` is not what was written to it"))
+            }
+            (0, _) => Ok(()),
+            _ => Err(self.unverified("it has started with other settings than those in `config.json`")),
         }
     }
 
@@ -158,7 +263,8 @@ impl Device for Texxmo {
     fn identify(&mut self) -> Result<Identity, DeviceError> {
         self.session.reopen()?;
         self.session.forget();
-        (self.known, self.defined, self.ticking_until) = (false, false, None);
+        (self.known, self.defined, self.extended, self.left) = (false, false, false, false);
+        (self.ticking_until, self.taken) = (None, None);
         self.session.enter()?;
         self.calm()?;
         let identity = self.who()?;
@@ -175,6 +281,7 @@ impl Device for Texxmo {
         self.need_known()?;
         self.prepare()?;
         self.repair()?;
+        self.extend()?;
         self.session.committed = true;
         let result = self.put(credential).map_err(DeviceError::and_touched);
         self.session.committed = false;
@@ -186,18 +293,29 @@ impl Device for Texxmo {
         self.need_known()?;
         self.prepare()?;
         let answer = self.ask("read its settings", Script::Sealed("r=V()"))?;
-        Ok(composed(&answer))
+        if !self.extended {
+            return Ok(composed(&answer));
+        }
+        let at = answer.iter().rposition(|byte| *byte == b'|').unwrap_or(0);
+        if answer.get(at + 1..) != Some(self.further.hash().as_bytes()) {
+            return Err(self.unverified("its further settings are not what was written to them"));
+        }
+        Ok(composed(&answer[..at]))
     }
 
     fn finish(&mut self) -> Result<(), DeviceError> {
         self.need_known()?;
         match self.ending {
-            Ending::PowerOff => self.session.switch_off(Script::Bare(script::POWER_OFF))?,
+            // That it starts anew is as good as an end: it has taken the order.
+            Ending::PowerOff => _ = self.session.order("switch off", Script::Bare(script::POWER_OFF), OFF_MS_MAX)?,
             Ending::Leave => {
                 self.prepare()?;
-                self.session.send(&[raw_repl::LEAVE])?;
+                self.ask("go on by itself", Script::Sealed(script::RESTORE))?;
                 self.known = false;
+                self.session.leave()?;
+                self.left = true;
             }
+            Ending::Reset => self.check_boot()?,
         }
         Ok(())
     }
@@ -206,7 +324,8 @@ impl Device for Texxmo {
         if !self.session.has_port() {
             return Ok(false);
         }
-        match self.session.at_prompt() {
+        let answers = if self.left { self.session.at_friendly_prompt() } else { self.session.at_prompt() };
+        match answers {
             Ok(present) => Ok(present),
             Err(error) if !self.session.has_port() || matches!(error.why, Why::Silent { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -232,12 +351,14 @@ fn number(answer: &[u8]) -> Option<u32> {
     std::str::from_utf8(answer).ok()?.parse().ok()
 }
 
-/// What the device says of itself, when it says the same twice; and whether its MicroPython has raw paste (1.14).
-fn identity(answer: &[u8]) -> Option<(Identity, bool)> {
+/// An answer that says the same twice.
+fn once(answer: &[u8]) -> Option<&str> {
     let (once, again) = std::str::from_utf8(answer).ok()?.split_once('#')?;
-    if once != again {
-        return None;
-    }
+    (once == again).then_some(once)
+}
+
+/// What the device says of itself; and whether its MicroPython has raw paste (1.14).
+fn identity(once: &str) -> Option<(Identity, bool)> {
     let mut parts = once.splitn(3, '|');
     let (mac, version, firmware) = (parts.next()?, parts.next()?, parts.next()?);
     let (major, minor) = version.split_once('.')?;
@@ -250,6 +371,12 @@ fn identity(answer: &[u8]) -> Option<(Identity, bool)> {
     Some((Identity { hardware_id: Some(hardware_id), firmware }, version >= (1, 14)))
 }
 
+/// How many settings differ from the file's, and the file's hash.
+fn started(once: &str) -> Option<(u32, String)> {
+    let (differ, hash) = once.split_once('|')?;
+    Some((differ.parse().ok()?, hash.to_owned()))
+}
+
 /// The three values as they stand in flash, as one connection string; none when they make none.
 fn composed(answer: &[u8]) -> Option<DeviceConnectionString> {
     let mut parts = std::str::from_utf8(answer).ok()?.splitn(3, '|');
@@ -259,6 +386,8 @@ fn composed(answer: &[u8]) -> Option<DeviceConnectionString> {
     fit.then(|| DeviceConnectionString { host_name: host_name.to_owned(), device_id: device_id.to_owned(), key })
 }
 
+#[cfg(test)]
+mod further_tests;
 #[cfg(test)]
 mod peer;
 #[cfg(test)]

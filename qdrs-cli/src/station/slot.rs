@@ -180,7 +180,8 @@ impl Slot {
         while device.present().unwrap_or(false) {
             self.end_if_told(LOOK_EVERY)?;
         }
-        Ok(())
+        // A look that the operator's stop has cut short shows no gone device: what is there is not to be touched any more.
+        if self.cancel.load(Ordering::Relaxed) { Err(End) } else { Ok(()) }
     }
 
     /// Writes, reads back, compares: what came back must be what was sent, whole.

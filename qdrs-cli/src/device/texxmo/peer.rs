@@ -12,7 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use data_encoding::{BASE64, HEXLOWER};
 use sha2::{Digest, Sha256};
+
+/// What it says at its friendly prompt's begin.
+const STARTED: &[u8] = b"\r\nMicroPython v1.9.3; ESP module\r\nType \"help()\" for more information.\r\n>>> ";
+/// The hash of whatever was written.
+pub(super) const WRITTEN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// How the peer's firmware takes raw paste.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -48,6 +54,8 @@ pub(super) struct Options {
     pub(super) left_over: bool,
     /// Is not the button's firmware.
     pub(super) other: bool,
+    /// Does not leave raw mode.
+    pub(super) stays_raw: bool,
     /// What it says when it starts.
     pub(super) greeting: &'static str,
 }
@@ -59,6 +67,8 @@ pub(super) struct Seen {
     pub(super) ran: Vec<String>,
     pub(super) host_bytes: usize,
     pub(super) values: Option<Vec<String>>,
+    /// The further settings, as they came.
+    pub(super) further: Vec<u8>,
     pub(super) soft_resets: usize,
 }
 
@@ -108,6 +118,8 @@ struct Speaker {
     pasting: bool,
     /// Have the tools been defined?
     tools: bool,
+    /// Does it take the further settings as well?
+    extended: bool,
     tick: u32,
 }
 
@@ -116,7 +128,7 @@ impl Speaker {
         stream.set_nodelay(true).expect("sets");
         stream.set_read_timeout(Some(Duration::from_millis(20))).expect("sets");
         let line = if options.left_over { b"x = (1,".to_vec() } else { Vec::new() };
-        Self { stream, options, seen, raw: false, line, pasting: false, tools: false, tick: 118 }
+        Self { stream, options, seen, raw: false, line, pasting: false, tools: false, extended: false, tick: 118 }
     }
 
     fn run(mut self, stop: &AtomicBool) {
@@ -183,6 +195,15 @@ impl Speaker {
                     }
                 }
             }
+            0x02 if !self.options.stays_raw => {
+                self.raw = false;
+                self.line.clear();
+                self.say(STARTED);
+            }
+            b'\r' if !self.raw => {
+                self.line.clear();
+                self.say(b"\r\n>>> ");
+            }
             0x01 if self.raw || self.line.is_empty() => {
                 self.raw = true;
                 self.line.clear();
@@ -214,7 +235,8 @@ impl Speaker {
             self.raw = false;
             self.tools = false;
             if aloud {
-                self.say(b"\x8c\xff\x04>\r\nMicroPython v1.9.3; ESP module\r\nType \"help()\" for more information.\r\n>>> ");
+                self.say(b"\x8c\xff\x04>");
+                self.say(STARTED);
             }
             return;
         }
@@ -230,7 +252,7 @@ impl Speaker {
 
     /// What the piece prints, or its exception.
     fn answer(&mut self, source: &str) -> Result<String, String> {
-        if source == "c.power.value(0)" {
+        if source == "c.power.value(0)" || source == "import machine;machine.reset()" {
             self.seen.lock().expect("not poisoned").ran.push(source.to_owned());
             return Ok(String::new());
         }
@@ -271,13 +293,33 @@ impl Speaker {
                 "ok".to_owned()
             }
             (_, "r=F()\n") => "ok".to_owned(),
-            (_, "r=V()\n") => self.seen.lock().expect("not poisoned").values.clone().unwrap_or_default().join("|"),
+            (_, "r=V()\n") => {
+                let seen = self.seen.lock().expect("not poisoned");
+                let hash = self.extended.then(|| hash_of_values(&seen.further));
+                seen.values.iter().flatten().chain(&hash).cloned().collect::<Vec<_>>().join("|")
+            }
+            (_, text) if text.starts_with("u=") => {
+                let (at, data) = text.trim_end().trim_end_matches("')").split_once("ub.a2b_base64(b'").expect("a piece of it");
+                let at = at.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0);
+                let further = &mut self.seen.lock().expect("not poisoned").further;
+                further.truncate(at);
+                further.extend(BASE64.decode(data.as_bytes()).expect("is base64"));
+                String::new()
+            }
+            (_, text) if text.starts_with("if u:") => {
+                self.extended = true;
+                String::new()
+            }
+            (_, text) if text.starts_with("import setting,") => {
+                let said = format!("0|{WRITTEN}");
+                format!("{said}#{said}")
+            }
             (_, text) if text.starts_with("r=W(") => {
                 let values = text.split('"').skip(1).step_by(2).map(str::to_owned).collect();
                 self.seen.lock().expect("not poisoned").values = Some(values);
-                "0123456789abcdef".repeat(4)
+                WRITTEN.to_owned()
             }
-            (_, text) if text.starts_with("r=G(") => "ok".to_owned(),
+            (_, text) if text.starts_with("r=G(") || text.starts_with("if hasattr(c") => "ok".to_owned(),
             _ => String::new(),
         };
         let tail = if source.starts_with("E('") { format!(":{}", sealed(answer.as_bytes())) } else { String::new() };
@@ -286,5 +328,12 @@ impl Speaker {
 }
 
 fn sealed(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&Sha256::digest(bytes)[..4])
+}
+
+/// Of plain values, as the button writes a list.
+fn hash_of_values(further: &[u8]) -> String {
+    let [_, values]: [Vec<serde_json::Value>; 2] = serde_json::from_slice(further).expect("two lists");
+    let values: Vec<_> = values.iter().map(ToString::to_string).collect();
+    HEXLOWER.encode(&Sha256::digest(format!("[{}]", values.join(", "))))
 }

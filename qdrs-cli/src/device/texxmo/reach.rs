@@ -95,4 +95,19 @@ impl Session {
         self.send(&[ENTER])?;
         Ok(self.await_ready(after(PROMPT_MS_MAX))? == Some(Found::Ready))
     }
+
+    /// Does the device at its friendly prompt still answer? An empty line changes nothing there.
+    ///
+    /// What came is not forgotten in between: a banner, by which another device is known, may be cut anywhere.
+    pub(super) fn at_friendly_prompt(&mut self) -> Result<bool, DeviceError> {
+        self.heard = None;
+        self.send(b"\r")?;
+        let deadline = after(PROMPT_MS_MAX);
+        while let Some(step) = self.next(deadline)? {
+            if step == Step::Restarted {
+                return Ok(false);
+            }
+        }
+        Ok(self.heard.is_some())
+    }
 }

@@ -10,32 +10,46 @@
 //!
 //! Source: the button's firmware (MicroPython at d12483d: `uhashlib` has no `hexdigest`, `open` no `encoding`).
 
+use data_encoding::{BASE64, HEXLOWER};
 use qdrs_core::connection_string::DeviceConnectionString;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// The longest source sent at once, in bytes: the button needs one piece of memory for it, and several times that to
 /// compile it. A test holds every piece to it.
-#[cfg(test)]
 pub(super) const SOURCE_BYTES_MAX: usize = 400;
 /// The longest that a credential's three values may be together, in bytes, so that the piece with them fits.
 pub(super) const VALUES_BYTES_MAX: usize = 320;
 
+/// How much of the further settings goes in one piece, in bytes; in base64 they are four thirds of that.
+const FURTHER_BYTES_MAX: usize = 252;
+
 /// What [`TOOLS`] answers to a piece that did not come whole.
 pub(super) const GARBLED: &[u8] = b"!";
+
+/// [`CALM`], and what it does before it replaces anything.
+macro_rules! calm {
+    ($keep:literal) => {
+        concat!(
+            "try:\n import control as c,setting\n",
+            $keep,
+            " c.print=c.shutdown=lambda *a:None\n",
+            " if c.interruptCounter<119:c.interruptCounter=119\n",
+            " r=str(c.interruptCounter)\n",
+            "except (ImportError,AttributeError):r='no'\n",
+            "print('Q$:'+r+':Z')",
+        )
+    };
+}
 
 /// Stops the timer at its next tick, before it can save over our settings or switch off, and silences it. Nothing is
 /// replaced that the timer does not look up at that moment. Without the timer's program: is there no button?
 ///
 /// Answers `no` (not the button's firmware), or the tick at which the timer stands.
-pub(super) const CALM: &str = "\
-try:
- import control as c,setting
- c.print=c.shutdown=lambda *a:None
- if c.interruptCounter<119:c.interruptCounter=119
- r=str(c.interruptCounter)
-except (ImportError,AttributeError):r='no'
-print('Q$:'+r+':Z')";
+pub(super) const CALM: &str = calm!("");
+
+/// The same for a button that goes on afterwards: it keeps what it replaces, for [`RESTORE`].
+pub(super) const CALM_FOR_NOW: &str = calm!(" if not hasattr(c,'q'):c.q=c.shutdown\n");
 
 /// What [`CALM`] answers when the timer is dead: it was, at this tick.
 pub(super) const TICK_DEAD: u32 = 120;
@@ -128,6 +142,33 @@ def G(x):
 /// All that is defined on the device, each sealed.
 pub(super) const DEFINITIONS: [&str; 4] = [FILES, REPAIR, WRITE, COMMIT];
 
+/// Takes the further settings that [`further`] has sent: their names follow those of the credential, so that `W` and
+/// `G` write them, too. `V` answers the hash of their values as well.
+pub(super) const EXTEND: &str = "\
+if u:
+ M=js.loads(u);K=K[:3]+tuple(M[0]);u=b''
+def V():
+ d=P(R(C));v=[d.get(k,'') for k in K]
+ return '|'.join([str(x) for x in v[:3]])+'|'+X(J(v[3:]))";
+
+/// Puts back what [`CALM_FOR_NOW`] has replaced. The timer stays dead.
+pub(super) const RESTORE: &str = "\
+if hasattr(c,'q'):c.print,c.shutdown=print,c.q;del c.q
+r='ok'";
+
+/// Starts the button anew.
+pub(super) const RESET: &str = "import machine;machine.reset()";
+
+/// With which settings did you start? Twice the same, since nothing else guards this answer: how many differ between the
+/// program's memory and the file, without those that the timer measures, and the file's hash.
+pub(super) const STARTED: &str = "\
+import setting,ujson,uhashlib,ubinascii
+with open('config.json','rb') as h:t=h.read()
+f=ujson.loads(t);d=setting.setting
+n=[k for k in f if d.get(k)!=f[k] and k not in('hwid','RSSI','VBat','keypresses')]
+r='%d|'%len(n)+ubinascii.hexlify(uhashlib.sha256(t).digest()).decode()
+print('Q$:'+r+'#'+r+':Z')";
+
 /// Switches off; whether the answer still gets out depends on who feeds the button.
 pub(super) const POWER_OFF: &str = "c.power.value(0)";
 
@@ -168,14 +209,27 @@ fn seal(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes)[..4])
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+pub(super) fn hex(bytes: &[u8]) -> String {
+    HEXLOWER.encode(bytes)
 }
 
-/// `W` with the credential. The values have been checked to be plain ([`plain`]).
-pub(super) fn write_values(credential: &DeviceConnectionString) -> Zeroizing<String> {
-    let key = credential.key.to_base64();
-    Zeroizing::new(format!(r#"r=W("{}","{}","{}")"#, credential.host_name, credential.device_id, *key))
+/// `W` with the credential, and with what [`EXTEND`] took if that was sent. The values have been checked to be plain
+/// ([`plain`]).
+pub(super) fn write_values(credential: &DeviceConnectionString, extended: bool) -> Zeroizing<String> {
+    let (key, more) = (credential.key.to_base64(), if extended { ",*M[1]" } else { "" });
+    Zeroizing::new(format!(r#"r=W("{}","{}","{}"{more})"#, credential.host_name, credential.device_id, *key))
+}
+
+/// The pieces that leave these bytes in `u`, each at its place however often it is run.
+pub(super) fn further(bytes: &[u8]) -> impl Iterator<Item = Zeroizing<String>> {
+    bytes.chunks(FURTHER_BYTES_MAX).enumerate().map(|(at, chunk)| {
+        let before = if at == 0 { String::new() } else { format!("u[:{}]+", at * FURTHER_BYTES_MAX) };
+        let mut piece = Zeroizing::new(String::with_capacity(SOURCE_BYTES_MAX));
+        piece.push_str(&format!("u={before}ub.a2b_base64(b'"));
+        BASE64.encode_append(chunk, &mut piece);
+        piece.push_str("')");
+        piece
+    })
 }
 
 /// Can the text stand in a piece, in double quotes within triple single ones? `|` parts the answer to `V`.
@@ -191,18 +245,24 @@ mod tests {
 
     #[test]
     fn every_piece_fits_the_buttons_memory() {
-        for text in [CALM, TICK, WHO, TOOLS, POWER_OFF] {
+        for text in [CALM, CALM_FOR_NOW, TICK, WHO, TOOLS, POWER_OFF, RESET, STARTED] {
             let source = Script::Bare(text).source("ffff");
             assert!(source.len() <= SOURCE_BYTES_MAX && source.is_ascii(), "{} bytes: {text}", source.len());
         }
-        for text in DEFINITIONS {
+        for text in DEFINITIONS.into_iter().chain([EXTEND, RESTORE]) {
             let source = Script::Sealed(text).source("ffff");
             assert!(source.len() <= SOURCE_BYTES_MAX && source.is_ascii(), "{} bytes: {text}", source.len());
             assert!(!text.contains("'''") && !text.contains('\\') && !text.contains('$'));
         }
         let host = "h".repeat(VALUES_BYTES_MAX - 128 - 44);
         let longest = DeviceConnectionString { host_name: host, device_id: "d".repeat(128), key: DeviceKey::generate() };
-        assert!(Script::Sealed(&write_values(&longest)).source("ffff").len() <= SOURCE_BYTES_MAX);
+        assert!(Script::Sealed(&write_values(&longest, true)).source("ffff").len() <= SOURCE_BYTES_MAX);
+        for piece in further(&[0xff; 9999]) {
+            assert!(
+                Script::Sealed(&piece).source("ffff").len() <= SOURCE_BYTES_MAX
+                    && !piece.contains('\''.to_string().repeat(3).as_str())
+            );
+        }
     }
 
     #[test]

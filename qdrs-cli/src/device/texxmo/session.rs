@@ -19,7 +19,7 @@ use super::{
 use crate::{
     device::{
         Cancel, DeviceError, Why,
-        wire::raw_repl::{Answer, ENTER, INTERRUPT, PASTE, RUN, RawRepl, Step},
+        wire::raw_repl::{Answer, ENTER, INTERRUPT, LEAVE, PASTE, RUN, RawRepl, Step},
     },
     port::{Port, PortError},
 };
@@ -28,8 +28,6 @@ use crate::{
 const ANSWER_MS_MAX: u64 = 5_000;
 /// How long the device may take to receive a question and begin, in milliseconds; the longest has 35 ms of line.
 pub(super) const ACCEPT_MS_MAX: u64 = 500;
-/// How long a device that was told to switch off may take to say that it is still there, in milliseconds.
-const OFF_MS_MAX: u64 = 200;
 /// How often a question is asked before the line is given up.
 const TRIES_MAX: u32 = 4;
 
@@ -233,9 +231,9 @@ impl Session {
         }
     }
 
-    /// Tells the device to switch off. It dies in the middle of its answer, or lives on where a fixture feeds it.
-    pub(super) fn switch_off(&mut self, script: Script<'_>) -> Result<(), DeviceError> {
-        const DOING: &str = "switch off";
+    /// Gives an order after which the device says nothing that can be relied on: it dies in the middle of its answer, lives
+    /// on where a fixture feeds it, or starts anew. Says whether it started anew, within so many milliseconds.
+    pub(super) fn order(&mut self, doing: &'static str, script: Script<'_>, wait_ms: u64) -> Result<bool, DeviceError> {
         let mut failed = None;
         for _ in 0..TRIES_MAX {
             self.drain()?;
@@ -244,24 +242,41 @@ impl Session {
             let (mut deadline, mut accepted) = (after(ACCEPT_MS_MAX), false);
             loop {
                 match self.next(deadline) {
-                    Ok(Some(Step::Accepted)) => (deadline, accepted) = (after(OFF_MS_MAX), true),
+                    Ok(Some(Step::Accepted)) => (deadline, accepted) = (after(wait_ms), true),
                     Ok(Some(Step::Answer(answer))) if answer.failed() => {
                         let said = answer.exception().unwrap_or_else(|| UNKNOWN.to_owned());
-                        failed = Some(Why::Failed { port: self.name.clone(), doing: DOING, said });
+                        failed = Some(Why::Failed { port: self.name.clone(), doing, said });
                         break;
                     }
-                    Ok(Some(Step::Answer(_) | Step::Restarted)) => return Ok(()),
+                    Ok(Some(Step::Restarted)) => return Ok(true),
+                    Ok(Some(Step::Answer(_))) => return Ok(false),
                     Ok(Some(_)) => {}
                     // It has received the order and says nothing more; or its port went with it.
-                    Ok(None) if accepted => return Ok(()),
+                    Ok(None) if accepted => return Ok(false),
                     Ok(None) => break,
-                    Err(_) if self.port.is_none() => return Ok(()),
+                    Err(_) if self.port.is_none() => return Ok(false),
                     Err(error) => return Err(error),
                 }
             }
-            self.resync(DOING)?;
+            self.resync(doing)?;
         }
-        Err(failed.map_or_else(|| self.stopped(DOING), DeviceError::from))
+        Err(failed.map_or_else(|| self.stopped(doing), DeviceError::from))
+    }
+
+    /// Leaves raw mode: the device is at its friendly prompt then.
+    pub(super) fn leave(&mut self) -> Result<(), DeviceError> {
+        for _ in 0..TRIES_MAX {
+            self.repl.reset();
+            self.send(&[LEAVE])?;
+            let deadline = after(ACCEPT_MS_MAX);
+            while let Some(step) = self.next(deadline)? {
+                // Its banner.
+                if step == Step::Restarted {
+                    return Ok(());
+                }
+            }
+        }
+        Err(self.stopped("leave its raw mode"))
     }
 
     fn await_answer(&mut self) -> Result<Answer, Attempt> {
