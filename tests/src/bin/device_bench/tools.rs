@@ -176,7 +176,7 @@ impl Tool {
 /// All calls of one visit: how long they took, and this thread's CPU time, in milliseconds.
 fn drive(port: &str, credential: &DeviceConnectionString) -> Result<(f64, f64)> {
     let (began, cpu) = (Instant::now(), thread_nanos()?);
-    let mut device = device::open(Kind::Texxmo, port, Arc::default())?;
+    let mut device = device::open(&Kind::Texxmo.into(), port, Arc::default())?;
     device.identify()?;
     device.write(credential)?;
     let back = device.read_back()?.context("the board holds nothing")?;
