@@ -1,9 +1,10 @@
 //! The teXXmo IoT Button: MicroPython's raw REPL on its UART, settings in `config.json`.
 //!
 //! What is where: [`script`] is the Python that the button runs, [`session`] asks and is sure of the answer, [`settings`]
-//! knows what else a button may be given, this file knows in which order. The order is what makes a write atomic: repair, backup, new file, read back, rename, read back.
-//! At each instant the settings that a boot would load are the old ones or the new ones. Only the values
-//! that are to change cross the wire; the button merges them itself, so that all other settings stay as they are, byte for byte.
+//! knows what else a button may be given, this file knows in which order. The order is what makes a write atomic: repair,
+//! backup, new file, read back, rename, read back. At each instant the settings that a boot would load are the old ones or
+//! the new ones. Only the values that change cross the wire; the button merges them itself, so that all other settings
+//! stay as they are, byte for byte.
 //!
 //! The button's program runs a timer that would save over the settings, or switch off. It is stopped without a reset,
 //! which would leave it ticking in memory that is no longer its own.
