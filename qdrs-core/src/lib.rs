@@ -8,8 +8,10 @@
 
 pub mod access;
 pub mod api;
+pub mod check_digit;
 pub mod client;
 pub mod connection_string;
+pub mod crc;
 pub mod explain;
 pub mod hub;
 pub mod policy;
