@@ -211,6 +211,21 @@ impl Scheme {
         }
     }
 
+    /// Are letters of this scheme capital ones only, so that a text of small ones can't be whole?
+    pub fn needs_capitals(self) -> bool {
+        matches!(
+            self,
+            Self::Mod37_2
+                | Self::Mod661_26
+                | Self::Mod1271_36
+                | Self::Mod27_26
+                | Self::Mod37_36
+                | Self::Iban
+                | Self::Lei
+                | Self::Vin
+        )
+    }
+
     /// Is the text, check characters included, whole?
     ///
     /// # Errors

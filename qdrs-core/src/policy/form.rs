@@ -16,8 +16,14 @@ const PATTERN_BYTES_MAX: usize = 256 * 1024;
 pub(super) struct Form {
     /// Blanks and line ends around the serial are no part of it.
     pub(super) trim: bool,
+    /// Full-width letters, digits and signs, as an Asian keyboard types them, are read as the plain ones.
+    pub(super) full_width: bool,
+    /// Separators that a label may have or not: they are left out.
+    pub(super) drop: Option<Separators>,
     /// Which letters the label has.
     pub(super) case: Case,
+    /// Leading zeros of a serial that is all digits.
+    pub(super) zeros: Option<Zeros>,
     /// How many characters.
     pub(super) length: Length,
     /// Which characters; all visible ASCII ones when left out.
@@ -30,22 +36,46 @@ pub(super) struct Form {
 
 impl Default for Form {
     fn default() -> Self {
-        Self { trim: true, case: Case::Keep, length: Length::default(), alphabet: None, pattern: None, say: None }
+        Self {
+            trim: true,
+            full_width: false,
+            drop: None,
+            case: Case::Keep,
+            zeros: None,
+            length: Length::default(),
+            alphabet: None,
+            pattern: None,
+            say: None,
+        }
     }
 }
 
 impl Form {
-    /// The text as this policy writes serials. Doing it twice changes nothing more.
+    /// The text as this policy writes serials. Doing it twice changes nothing more, because of the order: what one step
+    /// makes is seen by those after it only.
     pub(super) fn normalise(&self, text: &str) -> String {
-        let text = self.trimmed(text);
+        let mut plain: String = if self.full_width { text.chars().map(narrow).collect() } else { text.to_owned() };
+        if let Some(Separators(separators)) = &self.drop {
+            plain.retain(|character| !separators.contains(character));
+        }
+        let mut serial = self.trimmed(&plain).to_owned();
         match self.case {
-            Case::Keep => text.to_owned(),
-            Case::Upper => text.to_ascii_uppercase(),
-            Case::Lower => text.to_ascii_lowercase(),
+            Case::Keep => {}
+            Case::Upper => serial.make_ascii_uppercase(),
+            Case::Lower => serial.make_ascii_lowercase(),
+        }
+        let digits = !serial.is_empty() && serial.bytes().all(|byte| byte.is_ascii_digit());
+        match self.zeros {
+            Some(Zeros::Strip) if digits => {
+                let significant = serial.trim_start_matches('0');
+                if significant.is_empty() { "0".to_owned() } else { significant.to_owned() }
+            }
+            Some(Zeros::Pad(count)) if digits => format!("{serial:0>count$}"),
+            _ => serial,
         }
     }
 
-    /// The first step alone: costs no memory, so what is far too long can be refused after it.
+    /// One step alone: costs no memory, so what is far too long can be refused after it.
     pub(super) fn trimmed<'t>(&self, text: &'t str) -> &'t str {
         if self.trim { text.trim_matches(|character: char| character.is_whitespace() || character == '\u{feff}') } else { text }
     }
@@ -131,6 +161,55 @@ pub(super) enum Case {
     Upper,
     /// `A` is read as `a`.
     Lower,
+}
+
+/// The plain letter, digit or sign of a full-width one.
+fn narrow(character: char) -> char {
+    match u32::from(character) {
+        wide @ 0xff01..=0xff5e => char::from_u32(wide - 0xfee0).unwrap_or(character),
+        _ => character,
+    }
+}
+
+/// `drop`: the separators in a text, as `"- "`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Separators(String);
+
+impl<'de> Deserialize<'de> for Separators {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = String::deserialize(deserializer)?;
+        // A letter that is dropped here could come back by `case`.
+        match written.chars().find(|character| character.is_alphanumeric()) {
+            Some(letter) => Err(de::Error::custom(format!("`drop` has `{letter}`; only separators are left out, as in \"- /\""))),
+            None => Ok(Self(written)),
+        }
+    }
+}
+
+/// `zeros`: `"strip"`, or `{ pad = 10 }`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Zeros {
+    /// `0007` is `7`.
+    Strip,
+    /// `7` is `0007`, when four digits are wanted.
+    Pad(usize),
+}
+
+impl<'de> Deserialize<'de> for Zeros {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "`zeros` is \"strip\", or { pad = 10 } with the number of digits";
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Word(String),
+            Table { pad: usize },
+        }
+        match Written::deserialize(deserializer) {
+            Ok(Written::Word(word)) if word == "strip" => Ok(Self::Strip),
+            Ok(Written::Table { pad }) if (2..=SERIAL_BYTES_MAX).contains(&pad) => Ok(Self::Pad(pad)),
+            _ => Err(de::Error::custom(EXPECTED)),
+        }
+    }
 }
 
 /// `length`: `10`, or `{ min = 8, max = 12 }`, in characters.

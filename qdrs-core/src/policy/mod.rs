@@ -31,6 +31,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use zeroize::Zeroizing;
 
 use crate::{
     api::{Code, Evidence},
@@ -40,14 +41,18 @@ use crate::{
 
 mod device_id;
 mod form;
+pub mod nearest;
 mod number;
+mod product;
 mod rule;
 #[cfg(test)]
 mod tests;
 
 use device_id::Template;
 use form::Form;
+use product::Product;
 use rule::Rule;
+pub use rule::signed::KeyPlace;
 
 /// A policy, read and found sound.
 #[derive(Debug, Clone)]
@@ -61,7 +66,7 @@ pub struct Policy {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "the table of a policy")]
 struct Written {
-    product: Option<String>,
+    product: Option<Product>,
     example: Option<String>,
     #[serde(default = "default_evidence")]
     least_evidence: Evidence,
@@ -188,6 +193,7 @@ impl Policy {
             .try_fold((), |(), step| self.judge_form(*step, &serial))
             .and_then(|()| self.written.form.parts(&serial))?;
         self.written.rules.iter().try_for_each(|rule| rule.check(&parts))?;
+        self.check_product(&serial)?;
         self.written.device_id.device_id(&parts)?;
         drop(parts);
         Ok(Serial::accepted(serial))
@@ -230,6 +236,10 @@ impl Policy {
         for rule in &self.written.rules {
             say(rule.to_string(), parts.as_ref().map(|parts| rule.check(parts)));
         }
+        if let Some(Product::ByPrefix(products)) = &self.written.product {
+            let prefixes: Vec<_> = products.keys().map(String::as_str).collect();
+            say(format!("it begins with `{}`", prefixes.join("` or `")), parts.as_ref().map(|_| self.check_product(serial)));
+        }
         say(
             format!("its device id is `{}`", self.written.device_id),
             parts.as_ref().map(|parts| self.written.device_id.device_id(parts).map(|_| ())),
@@ -262,8 +272,101 @@ impl Policy {
     }
 
     /// What is made, as the owner calls it: a board is one serial within a product.
-    pub fn product(&self) -> Option<&str> {
-        self.written.product.as_deref()
+    pub fn product(&self, serial: &Serial) -> Option<&str> {
+        self.written.product.as_ref()?.of(serial.as_str())
+    }
+
+    /// The columns that the policy's list keeps beside the serial, by name.
+    pub fn listed(&self, serial: &Serial) -> BTreeMap<&str, &str> {
+        self.lists().filter_map(|list| list.row(serial.as_str())).flatten().collect()
+    }
+
+    /// The hardware id that the policy's list has for the serial: its device must be that one.
+    pub fn listed_hardware_id(&self, serial: &Serial) -> Option<&str> {
+        let hwid = |list: &'_ rule::list::Rule| list.hwid.clone();
+        let name = self.lists().find_map(hwid)?;
+        self.listed(serial).get(name.as_str()).copied().filter(|id| !id.is_empty())
+    }
+
+    /// How hard it is to guess a valid serial, as a power of two; none where serials are not signed.
+    pub fn guess_bits(&self) -> Option<usize> {
+        self.written.rules.iter().find_map(Rule::signed).map(rule::signed::Rule::bits)
+    }
+
+    /// The serial that begins with that text and ends in what the policy's key makes of it.
+    ///
+    /// # Errors
+    ///
+    /// The policy does not sign serials, its key has not been loaded, or it refuses the result.
+    pub fn sign(&self, text: &str) -> Result<Serial, PolicyError> {
+        let refuse = |why: String| PolicyError { policy: self.name.clone(), line: None, why };
+        let rule = self.written.rules.iter().find_map(Rule::signed);
+        let rule = rule.ok_or_else(|| refuse("it does not sign serials; that takes a rule of `kind = \"signed\"`".to_owned()))?;
+        let serial = rule.sign(text).ok_or_else(|| refuse("the key of its `signed` rule has not been loaded".to_owned()))?;
+        self.check(&serial).map_err(|error| refuse(format!("it refuses what it signed: {error}")))
+    }
+
+    /// Does it want files or variables besides its own text? Then it accepts nothing before [`Policy::load`].
+    pub fn wants(&self) -> bool {
+        self.leaves().any(|rule| rule.signed().is_some() || rule.list().is_some_and(|list| list.file.is_some()))
+    }
+
+    /// Takes what its lists and keys need: `file` gives the bytes of a list's file, `key` the text of a key, both by the
+    /// names that the policy has for them; their errors are the reasons in a sentence.
+    ///
+    /// # Errors
+    ///
+    /// One of them can't be had, or is not what it should be; or the policy refuses its own example.
+    pub fn load(
+        mut self,
+        file: &mut dyn FnMut(&str) -> Result<Vec<u8>, String>,
+        key: &mut dyn FnMut(KeyPlace<'_>) -> Result<Zeroizing<String>, String>,
+    ) -> Result<Self, PolicyError> {
+        let refuse = |policy: &str, why: String| PolicyError { policy: policy.to_owned(), line: None, why };
+        let form = self.written.form.clone();
+        let mut result = Ok(());
+        for rule in &mut self.written.rules {
+            rule.each(&mut |rule| {
+                let (mut bytes, mut name) = (Ok(Vec::new()), String::new());
+                if let Some(list) = rule.list_mut() {
+                    if let Some(path) = &list.file {
+                        (name, bytes) = (path.clone(), file(path));
+                    }
+                    let loaded = bytes.and_then(|bytes| list.load(&bytes, &|text| form.normalise(text)));
+                    result =
+                        std::mem::replace(&mut result, Ok(())).and(loaded.map_err(|why| format!("the list `{name}`: {why}")));
+                } else if let Some(signed) = rule.signed_mut() {
+                    result = std::mem::replace(&mut result, Ok(())).and(signed.load(key));
+                }
+            });
+        }
+        result.map_err(|why| refuse(&self.name, why))?;
+        self.check_example().map_err(|why| refuse(&self.name, why))?;
+        Ok(self)
+    }
+
+    fn lists(&self) -> impl Iterator<Item = &rule::list::Rule> {
+        self.leaves().filter_map(Rule::list)
+    }
+
+    fn leaves(&self) -> impl Iterator<Item = &Rule> {
+        self.written.rules.iter().flat_map(Rule::leaves)
+    }
+
+    fn check_product(&self, serial: &str) -> Result<(), SerialError> {
+        match &self.written.product {
+            Some(product) => product.check(serial),
+            None => Ok(()),
+        }
+    }
+
+    fn check_example(&self) -> Result<(), String> {
+        match &self.written.example {
+            Some(example) => {
+                self.check(example).map(|_| ()).map_err(|error| format!("the policy refuses its own `example`: {error}"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// A serial of this form, for a person to compare with.
@@ -300,28 +403,26 @@ impl Policy {
     }
 
     /// What can be seen only of the whole.
-    fn sound(self) -> Result<Self, String> {
+    fn sound(mut self) -> Result<Self, String> {
+        for (index, rule) in self.written.rules.iter_mut().enumerate() {
+            let kind = rule.kind();
+            rule.fit(&self.written.form).map_err(|why| format!("rule {} (`{kind}`) {why}", index + 1))?;
+        }
         let names = self.written.form.part_names();
-        let known = || {
-            if names.is_empty() { "`pattern` names none".to_owned() } else { format!("`pattern` names `{}`", names.join("`, `")) }
-        };
-        for (index, rule) in self.written.rules.iter().enumerate() {
-            if let Some(part) = rule.part().filter(|part| !names.contains(part)) {
-                return Err(format!(
-                    "rule {} (`{}`) speaks of a part `{part}`, but {}, as in `(?<{part}>[0-9]+)`",
-                    index + 1,
-                    rule.kind(),
-                    known()
-                ));
-            }
-        }
         if let Some(part) = self.written.device_id.part_names().find(|part| !names.contains(part)) {
-            return Err(format!("`device_id` speaks of `{{{part}}}`, but {}; `{{serial}}` stands for the whole", known()));
+            let known = if names.is_empty() {
+                "`pattern` names none".to_owned()
+            } else {
+                format!("`pattern` names `{}`", names.join("`, `"))
+            };
+            return Err(format!("`device_id` speaks of `{{{part}}}`, but {known}; `{{serial}}` stands for the whole"));
         }
-        if let Some(example) = &self.written.example {
-            self.check(example).map_err(|error| format!("the policy refuses its own `example`: {error}"))?;
+        if self.wants() {
+            return Ok(self);
         }
-        Ok(self)
+        // Lists in the policy's own text are loaded from nowhere.
+        let nowhere = |_: &str| Err("it needs no file".to_owned());
+        self.load(&mut { nowhere }, &mut |_| Err("it needs no key".to_owned())).map_err(|error| error.why)
     }
 }
 

@@ -41,7 +41,7 @@ fn a_label_is_read_into_its_normal_form() {
     for text in ["QD-0041713", " qd-0041713\r\n", "\u{feff}\u{a0}Qd-0041713\t"] {
         assert_eq!(buttons.check(text).map(|serial| serial.to_string()), Ok("QD-0041713".to_owned()), "{text:?}");
     }
-    assert_eq!(buttons.product(), Some("button"));
+    assert_eq!(buttons.product(&buttons.check("QD-0041713").expect("is valid")), Some("button"));
 }
 
 #[test]
@@ -133,13 +133,19 @@ fn a_policy_that_can_not_be_meant_is_refused_with_its_line() {
     for (toml, says) in [
         (
             "[form]\ntrimm = true",
-            "policy `p`, line 2: unknown field `trimm`, expected one of `trim`, `case`, `length`, `alphabet`, `pattern`, `say`",
+            "policy `p`, line 2: unknown field `trimm`, expected one of `trim`, `full_width`, `drop`, `case`, `zeros`, `length`, `alphabet`, `pattern`, `say`",
         ),
-        ("[[rule]]\nkind = \"lucky\"", "policy `p`, line 1: `lucky` is no kind of rule; known are `divisible`, `range`"),
-        ("[[rule]]\nby = 7", "policy `p`, line 1: a rule needs a `kind`; known are `divisible`, `range`"),
+        (
+            "[[rule]]\nkind = \"lucky\"",
+            "policy `p`, line 1: `lucky` is no kind of rule; known are `divisible`, `range`, `check-digit`, `crc`, `date`, `list`, `signed`, `all`, `any`, `not`",
+        ),
+        (
+            "[[rule]]\nby = 7",
+            "policy `p`, line 1: a rule needs a `kind`; known are `divisible`, `range`, `check-digit`, `crc`, `date`, `list`, `signed`, `all`, `any`, `not`",
+        ),
         (
             "\n[[rule]]\nkind = \"divisible\"\nbye = 7",
-            "policy `p`, line 2: a `divisible` rule has no key `bye`; known are `kind`, `part`, `say`, `by`",
+            "policy `p`, line 2: a `divisible` rule has no key `bye`; known are `kind`, `part`, `say`, `by`, `digits`",
         ),
         ("[[rule]]\nkind = \"divisible\"", "policy `p`, line 1: in a `divisible` rule: missing field `by`"),
         (
@@ -152,7 +158,7 @@ fn a_policy_that_can_not_be_meant_is_refused_with_its_line() {
         ),
         (
             "[form]\npattern = 'x(?<n>[0-9])'\n[[rule]]\nkind = \"divisible\"\nby = 7\npart = \"digits\"",
-            "policy `p`: rule 1 (`divisible`) speaks of a part `digits`, but `pattern` names `n`, as in `(?<digits>[0-9]+)`",
+            "policy `p`: rule 1 (`divisible`) speaks of a part `digits`, but `pattern` names `n`, as in `(?<digits>[0-9]+)`; the serial as a whole needs no `part`",
         ),
         (
             "device_id = \"{nr}\"",

@@ -1,0 +1,235 @@
+//! `date`: a part that says when the device was made, as a date or a week, in full or by codes of one character.
+
+use std::fmt;
+
+use jiff::civil::{Date, ISOWeekDate, Weekday};
+use serde::{Deserialize, Deserializer, de};
+
+/// `date`: the text is a date of that form, and lies within `from` and `to`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Written")]
+pub(super) struct Code {
+    form: Vec<Token>,
+    written: Written,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Written {
+    /// As `YYMMDD`, `YYWW`, `YDDD`, `YM`.
+    form: String,
+    #[serde(default, deserialize_with = "date")]
+    from: Option<Date>,
+    #[serde(default, deserialize_with = "date")]
+    to: Option<Date>,
+    /// The first year that a year of one or two characters may mean.
+    first_year: Option<i16>,
+    /// The characters for a year (`Y`), the first of them for `first_year`.
+    #[serde(default = "default_years")]
+    years: String,
+    /// The twelve characters for a month (`M`).
+    #[serde(default = "default_months")]
+    months: String,
+}
+
+fn default_years() -> String {
+    "0123456789".to_owned()
+}
+
+fn default_months() -> String {
+    "123456789OND".to_owned()
+}
+
+/// A TOML date, or one in quotes.
+fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
+    let value = toml::Value::deserialize(deserializer)?;
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    text.parse().map(Some).map_err(|_| de::Error::custom(format!("`{text}` is no date; write it as 2024-01-31")))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Token {
+    /// Of four digits, two, or one character of `years`.
+    Year(u8),
+    /// Of two digits, or one character of `months`.
+    Month(u8),
+    Day,
+    DayOfYear,
+    Week,
+    /// 1 is Monday.
+    Weekday,
+    Literal(u8),
+}
+
+impl Token {
+    fn characters(self) -> usize {
+        match self {
+            Self::Year(count) | Self::Month(count) => usize::from(count),
+            Self::Day | Self::Week => 2,
+            Self::DayOfYear => 3,
+            Self::Weekday | Self::Literal(_) => 1,
+        }
+    }
+}
+
+impl TryFrom<Written> for Code {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let mut form = Vec::new();
+        for run in written.form.as_bytes().chunk_by(|a, b| a == b && a.is_ascii_uppercase()) {
+            form.push(match run {
+                b"YYYY" => Token::Year(4),
+                b"YY" => Token::Year(2),
+                b"Y" => Token::Year(1),
+                b"MM" => Token::Month(2),
+                b"M" => Token::Month(1),
+                b"DD" => Token::Day,
+                b"DDD" => Token::DayOfYear,
+                b"WW" => Token::Week,
+                b"E" => Token::Weekday,
+                [other] if !other.is_ascii_uppercase() && other.is_ascii_graphic() => Token::Literal(*other),
+                other => {
+                    return Err(format!(
+                        "`{}` in `form` is no part of a date; known are YYYY, YY, Y, MM, M, DD, DDD (day of the year), WW (ISO week), E (weekday)",
+                        String::from_utf8_lossy(other)
+                    ));
+                }
+            });
+        }
+        let has = |wanted: &[Token]| wanted.iter().all(|token| form.contains(token));
+        let count = form.iter().filter(|token| !matches!(token, Token::Literal(_))).count();
+        let month = form.iter().any(|token| matches!(token, Token::Month(_)));
+        let years = form.iter().filter(|token| matches!(token, Token::Year(_))).count();
+        let fit = match count {
+            1 => true,
+            2 => month || has(&[Token::DayOfYear]) || has(&[Token::Week]),
+            3 => (month && has(&[Token::Day])) || has(&[Token::Week, Token::Weekday]),
+            _ => false,
+        };
+        if years != 1 || !fit {
+            return Err(format!(
+                "`form = \"{}\"` makes no date: it is a year, and then a month, month and day, day of the year, week, or week and weekday",
+                written.form
+            ));
+        }
+        let distinct = |text: &str| text.chars().collect::<std::collections::BTreeSet<_>>().len() == text.len();
+        if written.months.len() != 12 || !distinct(&written.months) {
+            return Err(format!("`months = \"{}\"` is not twelve characters, one for each month", written.months));
+        }
+        if written.years.is_empty() || !distinct(&written.years) {
+            return Err(format!("`years = \"{}\"` has a character twice, or none", written.years));
+        }
+        if form.contains(&Token::Year(1)) && written.first_year.is_none() {
+            return Err(
+                "a year of one character needs `first_year`, as 2020: the year that the first character stands for".to_owned()
+            );
+        }
+        if written.from > written.to && written.to.is_some() {
+            return Err("`from` is later than `to`, so no date is right".to_owned());
+        }
+        Ok(Self { form, written })
+    }
+}
+
+impl Code {
+    pub(super) const KEYS: &[&str] = &["form", "from", "to", "first_year", "years", "months"];
+
+    pub(super) fn check(&self, what: &str, text: &str) -> Result<(), String> {
+        let (first, last) = self.days(text).map_err(|fault| format!("{what} is `{text}`: {fault}"))?;
+        if self.written.to.is_some_and(|to| first > to) || self.written.from.is_some_and(|from| last < from) {
+            return Err(format!(
+                "{what} is `{text}`, which is {first}{}",
+                if first == last { String::new() } else { format!(" to {last}") }
+            ));
+        }
+        Ok(())
+    }
+
+    /// The first and the last day that the text means.
+    fn days(&self, text: &str) -> Result<(Date, Date), String> {
+        let length = self.form.iter().map(|token| token.characters()).sum::<usize>();
+        if text.len() != length || !text.is_ascii() {
+            return Err(format!("it should have {length} characters, as `{}`", self.written.form));
+        }
+        let (mut year, mut month, mut day, mut day_of_year, mut week, mut weekday) = (0, None, None, None, None, None);
+        let mut rest = text;
+        for token in &self.form {
+            let (piece, after) = rest.split_at(token.characters());
+            rest = after;
+            let number = || {
+                let digits = piece.bytes().all(|byte| byte.is_ascii_digit());
+                piece.parse::<i16>().ok().filter(|_| digits).ok_or_else(|| format!("`{piece}` is no number"))
+            };
+            match token {
+                Token::Year(4) => year = number()?,
+                Token::Year(2) => {
+                    let first = self.written.first_year.unwrap_or(2000);
+                    year = first + (number()? - first % 100).rem_euclid(100);
+                }
+                Token::Year(_) => {
+                    let (years, first) = (&self.written.years, self.written.first_year.unwrap_or(2000));
+                    let at =
+                        years.find(piece).ok_or_else(|| format!("`{piece}` is no year; years are `{years}`, from {first} on"))?;
+                    // Ten digits are those of the year itself, whichever comes first.
+                    let at = i16::try_from(at).unwrap_or(0);
+                    year = if *years == default_years() { first + (at - first % 10).rem_euclid(10) } else { first + at };
+                }
+                Token::Month(2) => month = Some(number()?),
+                Token::Month(_) => {
+                    let at = self.written.months.find(piece);
+                    month = Some(
+                        at.and_then(|at| i16::try_from(at + 1).ok())
+                            .ok_or_else(|| format!("`{piece}` is no month; months are `{}`", self.written.months))?,
+                    );
+                }
+                Token::Day => day = Some(number()?),
+                Token::DayOfYear => day_of_year = Some(number()?),
+                Token::Week => week = Some(number()?),
+                Token::Weekday => weekday = Some(number()?),
+                Token::Literal(wanted) if piece.as_bytes() == [*wanted] => {}
+                Token::Literal(wanted) => return Err(format!("`{piece}` should be `{}`", char::from(*wanted))),
+            }
+        }
+        let new_year = Date::new(year, 1, 1).map_err(|_| format!("{year} is no year"))?;
+        let small = |number: i16| i8::try_from(number).unwrap_or(0);
+        if let Some(number) = day_of_year {
+            if number < 1 || number > new_year.days_in_year() {
+                return Err(format!("{year} has no day {number}"));
+            }
+            let date = new_year.saturating_add(jiff::Span::new().days(i64::from(number) - 1));
+            return Ok((date, date));
+        }
+        if let Some(number) = week {
+            let on = |weekday| {
+                ISOWeekDate::new(year, small(number), weekday)
+                    .map(ISOWeekDate::date)
+                    .map_err(|_| format!("{year} has no week {number}"))
+            };
+            return match weekday {
+                None => Ok((on(Weekday::Monday)?, on(Weekday::Sunday)?)),
+                Some(number) => {
+                    let weekday = Weekday::from_monday_one_offset(small(number))
+                        .map_err(|_| format!("`{number}` is no weekday; 1 is Monday, 7 is Sunday"))?;
+                    on(weekday).map(|date| (date, date))
+                }
+            };
+        }
+        let Some(number) = month else { return Ok((new_year, new_year.last_of_year())) };
+        let first = Date::new(year, small(number), 1).map_err(|_| format!("`{number:02}` is no month"))?;
+        let Some(number) = day else { return Ok((first, first.last_of_month())) };
+        let date = Date::new(year, first.month(), small(number));
+        date.map(|date| (date, date)).map_err(|_| format!("the month {} has no day {number:02}", first.strftime("%Y-%m")))
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "be a date as `{}`", self.written.form)?;
+        match (self.written.from, self.written.to) {
+            (Some(from), Some(to)) => write!(f, " from {from} to {to}"),
+            (Some(from), None) => write!(f, ", {from} or later"),
+            (None, Some(to)) => write!(f, ", {to} or earlier"),
+            (None, None) => Ok(()),
+        }
+    }
+}
