@@ -20,8 +20,10 @@ use zeroize::Zeroizing;
 use crate::{env, limits::Limits};
 
 mod error;
+mod policies;
 
 pub use error::ConfigError;
+pub use policies::{Policies, load as load_policy};
 
 /// The newest version of the config file that this version reads.
 pub const VERSION: i64 = 1;
@@ -48,8 +50,8 @@ pub struct Config {
     pub hubs: BTreeMap<String, HubConfig>,
     /// The hub of access codes that name none; stands in `hubs`.
     pub default_hub: Option<String>,
-    /// The policies by their names.
-    pub policies: BTreeMap<String, Policy>,
+    /// The policies, as they are written.
+    pub policies: Policies,
     /// How much anyone may ask.
     pub limits: Limits,
     /// The values that have an origin worth telling: name, value, where it comes from.
@@ -245,13 +247,13 @@ impl Config {
     pub fn policy(&self, name: Option<&str>) -> Result<&Policy, ConfigError> {
         let found = match name {
             Some(name) => self.policies.get(name),
-            None if self.policies.len() == 1 => self.policies.values().next(),
+            None if self.policies.iter().count() == 1 => self.policies.iter().next(),
             None => self.policies.get("default"),
         };
         found.ok_or_else(|| ConfigError::Unknown {
             what: "policy",
             name: name.unwrap_or("default").to_owned(),
-            known: self.policies.keys().cloned().collect(),
+            known: self.policies.names(),
         })
     }
 }
@@ -260,10 +262,10 @@ impl Config {
 ///
 /// # Errors
 /// When the file is missing, malformed or newer.
-pub fn read_policies(path: &Path) -> Result<BTreeMap<String, Policy>, ConfigError> {
+pub fn read_policies(path: &Path) -> Result<Policies, ConfigError> {
     let text = read_config(path)?;
     let file = parse_file(path, &text)?;
-    resolve_policies(file.policies, &file.policy_files, path.parent().unwrap_or(Path::new("")))
+    Policies::resolve(file.policies, &file.policy_files, path.parent().unwrap_or(Path::new("")))
 }
 
 /// The config file: the flag's, then the variable's, then the first of [`PLACES`] that is there.
@@ -373,7 +375,7 @@ fn resolve(flags: &Flags, env: env::Lookup<'_>, file: File, base: &Path, path: &
         layers.path("ledger", flags.ledger.as_ref(), env::LEDGER, file.ledger, base).unwrap_or_else(|| base.join(LEDGER_DEFAULT));
     let named = layers.pick("default_hub", None, env::DEFAULT_HUB, file.default_hub).map(|(name, _)| name);
     let (hubs, default_hub) = resolve_hubs(&mut layers, file.hubs, named, base, path)?;
-    let policies = resolve_policies(file.policies, &file.policy_files, base)?;
+    let policies = Policies::resolve(file.policies, &file.policy_files, base)?;
     file.limits.check().map_err(|why| ConfigError::Value { what: "limits".into(), origin: path.display().to_string(), why })?;
     Ok(Config { listen, tls, ledger, hubs, default_hub, policies, limits: file.limits, origins: layers.origins })
 }
@@ -449,28 +451,6 @@ fn endpoint(text: &str, what: &str, origin: Origin) -> Result<Url, ConfigError> 
         "http" | "https" => Ok(url),
         other => Err(wrong(format!("`{other}` is neither http nor https"))),
     }
-}
-
-fn resolve_policies(
-    mut policies: BTreeMap<String, Policy>,
-    files: &[PathBuf],
-    base: &Path,
-) -> Result<BTreeMap<String, Policy>, ConfigError> {
-    let wrong = |name: &str, origin: &Path, why: String| ConfigError::Value {
-        what: format!("policy `{name}`"),
-        origin: origin.display().to_string(),
-        why,
-    };
-    for file in files {
-        let file = base.join(file);
-        let text = std::fs::read_to_string(&file).map_err(|error| ConfigError::read(&file, error))?;
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let policy = Policy::parse(&name, &text).map_err(|error| wrong(&name, &file, error.to_string()))?;
-        if policies.insert(name.clone(), policy).is_some() {
-            return Err(wrong(&name, &file, "there is another policy of that name".into()));
-        }
-    }
-    Ok(policies)
 }
 
 /// Reads a file that is no secret, such as a certificate.

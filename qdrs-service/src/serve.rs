@@ -170,7 +170,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let hubs = hubs.collect::<Result<_, _>>()?;
     let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open_to_serve(&config.ledger)?);
     for access in ledger.access_list().await? {
-        if !config.hubs.contains_key(&access.hub) || !config.policies.contains_key(&access.policy) {
+        if !config.hubs.contains_key(&access.hub) || config.policies.get(&access.policy).is_none() {
             let (name, hub, policy) = (access.name, access.hub, access.policy);
             tracing::warn!(
                 name,
@@ -180,7 +180,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
             );
         }
     }
-    let registrar = Registrar::new(ledger, hubs, config.policies);
+    let registrar = Registrar::new(ledger, hubs, config.policies.loaded(&crate::env::process)?);
     start_with(registrar, config.limits, listen).await
 }
 

@@ -147,6 +147,8 @@ problems! {
         "the owner decides: delete the identity in the hub by hand, or give the device another serial";
     BoardTaken = "board-taken", Some(409), Operator, false, Device, "This board was already made as another serial",
         "the board keeps its first serial; set it aside or have the owner release it";
+    WrongBoard = "wrong-board", Some(409), Operator, false, Device, "This serial number belongs to another board",
+        "put in the board that the owner's list names for this label, or scan the label of this board";
     RejectedByHub = "rejected-by-hub", Some(422), Owner, false, Device, "The hub refuses this device",
         "read what the hub says; most often the device id holds a character it does not take";
     IdentityMissing = "identity-missing", Some(409), Owner, false, Device, "The device was deleted in the hub by hand",

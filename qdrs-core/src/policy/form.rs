@@ -55,8 +55,8 @@ impl Form {
     /// makes is seen by those after it only.
     pub(super) fn normalise(&self, text: &str) -> String {
         let mut plain: String = if self.full_width { text.chars().map(narrow).collect() } else { text.to_owned() };
-        if let Some(Separators(separators)) = &self.drop {
-            plain.retain(|character| !separators.contains(character));
+        if let Some(separators) = &self.drop {
+            plain.retain(|character| !separators.has(character));
         }
         let mut serial = self.trimmed(&plain).to_owned();
         match self.case {
@@ -174,6 +174,13 @@ fn narrow(character: char) -> char {
 /// `drop`: the separators in a text, as `"- "`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Separators(String);
+
+impl Separators {
+    /// Is the character one of them?
+    pub(super) fn has(&self, character: char) -> bool {
+        self.0.contains(character)
+    }
+}
 
 impl<'de> Deserialize<'de> for Separators {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

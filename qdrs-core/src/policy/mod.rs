@@ -39,6 +39,7 @@ use crate::{
     serial::{SERIAL_BYTES_MAX, Serial, SerialError, check_characters},
 };
 
+mod contradiction;
 mod device_id;
 mod form;
 pub mod nearest;
@@ -407,6 +408,9 @@ impl Policy {
         for (index, rule) in self.written.rules.iter_mut().enumerate() {
             let kind = rule.kind();
             rule.fit(&self.written.form).map_err(|why| format!("rule {} (`{kind}`) {why}", index + 1))?;
+        }
+        if let Some(contradiction) = contradiction::find(&self.written.form, &self.written.rules) {
+            return Err(contradiction);
         }
         let names = self.written.form.part_names();
         if let Some(part) = self.written.device_id.part_names().find(|part| !names.contains(part)) {

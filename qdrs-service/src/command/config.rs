@@ -42,9 +42,11 @@ pub(super) fn run(args: Args) -> Result<ExitCode> {
         let default = if config.default_hub.as_deref() == Some(name) { ", the default" } else { "" };
         writeln!(out, "{:<26} connection string {}{default}", format!("hub `{name}`"), hub.connection)?;
     }
-    for policy in config.policies.values() {
+    for policy in config.policies.iter() {
         let quota = policy.total_max().map_or_else(|| "any number".to_owned(), |total| format!("{total} in all"));
-        writeln!(out, "{:<26} {quota}, evidence {} at least", format!("policy `{}`", policy.name), policy.least_evidence())?;
+        let name = format!("policy `{}`", policy.name);
+        let guess = policy.guess_bits().map(|bits| format!(", signed: one guess in {} is right", 1_u128 << bits.min(127)));
+        writeln!(out, "{name:<26} {quota}, evidence {} at least{}", policy.least_evidence(), guess.unwrap_or_default())?;
     }
     let wrong = faults(&config);
     for error in &wrong {
@@ -67,9 +69,10 @@ fn faults(config: &Config) -> Vec<ConfigError> {
         wrong.extend(hub.owner(name).err());
         wrong.extend(hub.ca_pem().err());
     }
-    if config.policies.is_empty() {
+    if config.policies.iter().next().is_none() {
         wrong.push(ConfigError::Unknown { what: "policy", name: "default".into(), known: Vec::new() });
     }
+    wrong.extend(config.policies.clone().loaded(&env::process).err());
     match &config.tls {
         Some(tls) => {
             wrong.extend(check_mode(&tls.key).err());

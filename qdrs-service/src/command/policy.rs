@@ -13,7 +13,7 @@ use qdrs_core::{
 };
 use serde::Serialize;
 
-use crate::config;
+use crate::{config, env};
 
 /// The version of a line of `--json`.
 const JSON_VERSION: u32 = 1;
@@ -82,13 +82,15 @@ impl Test {
 fn from_file(file: &Path) -> Result<Policy> {
     let text = fs_err::read_to_string(file)?;
     let name = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    Policy::parse(&name, &text).with_context(|| format!("can't use {}", file.display()))
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let policy = Policy::parse(&name, &text).and_then(|policy| config::load_policy(policy, folder, &env::process));
+    policy.with_context(|| format!("can't use {}", file.display()))
 }
 
 fn from_config(file: &Path, name: &str) -> Result<Policy> {
-    let mut policies = config::read_policies(file)?;
-    let Some(policy) = policies.remove(name) else {
-        let known: Vec<_> = policies.keys().map(|known| format!("`{known}`")).collect();
+    let policies = config::read_policies(file)?;
+    let known: Vec<_> = policies.names().iter().map(|known| format!("`{known}`")).collect();
+    let Some(policy) = policies.only(name).loaded(&env::process)?.remove(name) else {
         bail!(
             "{} has no policy `{name}`; it has {}",
             file.display(),

@@ -71,7 +71,34 @@ fn whatever_the_sample_offers_can_be_switched_on() {
     let config = world.load().expect("loads");
     assert_eq!(config.listen.port(), 8443);
     assert!(config.tls.is_some() && config.hubs["main"].endpoint.is_some() && config.hubs["main"].ca_file.is_some());
-    assert!(config.policies.contains_key("multiples-of-7") && config.policies["default"].total_max().is_some());
+    let total = config.policies.get("default").and_then(Policy::total_max);
+    assert!(config.policies.get("multiples-of-7").is_some() && total.is_some());
+}
+
+#[test]
+fn a_policy_brings_its_list_and_its_key() {
+    let mut world = World::new(
+        "version = 1\npolicy_files = ['policies/listed.toml']\n[[policies.signed.rule]]\nkind = 'signed'\nkey_file = 'a.key'\n[[policies.env.rule]]\nkind = 'signed'\nkey_env = 'SIGNING_KEY'",
+    );
+    std::fs::create_dir(world.dir.path().join("policies")).expect("a folder");
+    world.write("policies/listed.toml", "[[rule]]\nkind = 'list'\nfile = 'list.csv'", 0o644);
+    world.write("policies/list.csv", "serial\nA1\n", 0o644);
+    world.write("a.key", "MDEyMzQ1Njc4OWFiY2RlZg==\n", 0o644);
+    let loaded = |world: &World| {
+        let policies = world.load().expect("loads").policies;
+        policies.loaded(&|name| world.variables.get(name).map(OsString::from)).map_err(|error| error.to_string())
+    };
+    // Nothing of it is needed to read the config itself.
+    assert!(loaded(&world).expect_err("no variable").contains("the variable `SIGNING_KEY` with its key is not set"));
+    world.variables.insert("SIGNING_KEY", "MDEyMzQ1Njc4OWFiY2RlZg==".into());
+    assert!(loaded(&world).expect_err("an open file").contains("lets others read it"));
+    world.write("a.key", "MDEyMzQ1Njc4OWFiY2RlZg==\n", 0o600);
+    let policies = loaded(&world).expect("all is there");
+    assert!(policies["listed"].check("A1").is_ok() && policies["listed"].check("A2").is_err());
+    let serial = policies["signed"].sign("X").expect("signs");
+    assert!(policies["env"].check(serial.as_str()).is_ok(), "it is the same key");
+    let only = world.load().expect("loads").policies.only("listed").loaded(&|_| None).expect("needs no key");
+    assert_eq!(only.len(), 1);
 }
 
 #[test]

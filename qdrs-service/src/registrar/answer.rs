@@ -1,6 +1,6 @@
 //! The registrar's refusals in words: each case of what the ledger found has its own sentence.
 
-use qdrs_core::{api::Code, serial::Serial};
+use qdrs_core::{api::Code, policy::Policy, serial::Serial};
 
 use super::{Refusal, refusal::moment};
 use crate::ledger::{Access, Life, NotReserved, Record};
@@ -56,6 +56,19 @@ pub(super) fn not_confirmable(record: &Record) -> Refusal {
 
 pub(super) fn board_taken(hardware_id: &str, serial: &str, other: &str) -> Refusal {
     Refusal::new(Code::BoardTaken, format!("board `{hardware_id}` was confirmed as `{other}`, so it can't become {serial}"))
+}
+
+/// Where the policy's list names the board of a serial, it is that one and no other. What parts the digits of a hardware
+/// id is no part of it.
+pub(super) fn check_listed_board(policy: &Policy, serial: &Serial, hardware_id: Option<&str>) -> Result<(), Refusal> {
+    let bare = |id: &str| id.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
+    match (policy.listed_hardware_id(serial), hardware_id) {
+        (Some(listed), Some(found)) if bare(listed) != bare(found) => Err(Refusal::new(
+            Code::WrongBoard,
+            format!("board `{found}` is in the slot, but {serial} belongs to board `{listed}`"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn code_quota(most: u64) -> Refusal {

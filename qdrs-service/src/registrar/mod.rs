@@ -31,7 +31,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
-use answer::{board_taken, code_quota, misconfigured, not_confirmable, not_reserved, policy_quota, taken};
+use answer::{board_taken, check_listed_board, code_quota, misconfigured, not_confirmable, not_reserved, policy_quota, taken};
 pub use refusal::Refusal;
 use work::{Fresh, Works};
 
@@ -117,6 +117,9 @@ impl Registrar {
     /// A repeat may come with another board than the first request: it must not be one that is made already.
     async fn check_board(&self, reservation: &Reservation, hardware_id: Option<&str>) -> Result<(), Refusal> {
         let Some(hardware_id) = hardware_id.filter(|id| reservation.hardware_id.as_deref() != Some(*id)) else { return Ok(()) };
+        if let (Ok(policy), Some(serial)) = (self.policy(&reservation.policy), Serial::from_record(&reservation.serial)) {
+            check_listed_board(policy, &serial, Some(hardware_id))?;
+        }
         match self.shared.ledger.board_made_as(reservation.product.clone(), hardware_id.to_owned()).await? {
             Some(made) if (&made.policy, &made.serial) != (&reservation.policy, &reservation.serial) => {
                 Err(board_taken(hardware_id, &reservation.serial, &made.serial))
@@ -136,6 +139,7 @@ impl Registrar {
         let policy = self.policy(&caller.policy)?;
         let hub = self.hub(&caller.hub)?;
         let accepted = policy.check(serial).map_err(|error| Refusal::new(error.code(), error.to_string()))?;
+        check_listed_board(policy, &accepted, request.hardware_id.as_deref())?;
         let new = reservation(caller, policy, hub.host_name(), serial, &accepted, job, request)?;
         let keys = Keys::generate();
         let limits = limits(policy);
@@ -270,6 +274,9 @@ impl Registrar {
                 Code::EvidenceTooWeak,
                 format!("policy `{}` asks for `{}`; `{}` is less", reservation.policy, policy.least_evidence(), request.evidence),
             ));
+        }
+        if let Some(serial) = Serial::from_record(&reservation.serial) {
+            check_listed_board(policy, &serial, request.hardware_id.as_deref())?;
         }
         match self.shared.ledger.confirm(request.reservation, request.fingerprint, request.evidence, request.hardware_id).await {
             Ok(confirmed_at) => Ok(Confirmation { version: VERSION, serial: reservation.serial.clone(), confirmed_at }),
@@ -409,7 +416,7 @@ fn reservation(
         station: request.station.clone(),
         slot: request.slot.clone(),
         batch: request.batch.clone(),
-        product: policy.product().unwrap_or(&policy.name).to_owned(),
+        product: policy.product(serial).unwrap_or(&policy.name).to_owned(),
         hardware_id: request.hardware_id.clone(),
         replaces: None,
         reserved_at,

@@ -239,8 +239,15 @@ fn registrar(folder: &std::path::Path, hub: &Arc<FakeHub>) -> Registrar {
     Registrar::new(
         Arc::new(SqliteLedger::open(&folder.join("ledger.sqlite")).unwrap()),
         BTreeMap::from([("main".to_owned(), hub)]),
-        BTreeMap::from([("sevens".to_owned(), policy)]),
+        BTreeMap::from([("sevens".to_owned(), policy), ("listed".to_owned(), listed())]),
     )
+}
+
+/// Two serials, the board of each beside it.
+fn listed() -> Policy {
+    let csv = b"serial,mac\nQD-1,AA:BB:CC:DD:EE:01\nQD-2,AA:BB:CC:DD:EE:02\n".to_vec();
+    let toml = "[[rule]]\nkind = \"list\"\nfile = \"list.csv\"\nhwid = \"mac\"";
+    Policy::parse("listed", toml).unwrap().load(&mut |_| Ok(csv.clone()), &mut |_| Err(String::new())).unwrap()
 }
 
 #[tokio::test]
@@ -392,6 +399,22 @@ async fn a_board_keeps_its_first_serial() {
     world.confirm(&mine, "7", &first, &key).await.unwrap();
     assert_eq!(world.confirm(&mine, "14", &second, &second_key).await.unwrap_err(), Code::BoardTaken);
     assert_eq!(world.register_with(&mine, "21", "c", board("AA:BB")).await.unwrap_err(), Code::BoardTaken);
+}
+
+#[tokio::test]
+async fn a_serial_of_a_list_is_made_on_the_board_that_the_list_names() {
+    let world = World::new();
+    let mine = world.station("line-1", |access| access.policy = "listed".into()).await;
+    let board = |id: &str| RegisterRequest { hardware_id: Some(id.into()), ..Default::default() };
+    assert_eq!(world.register_with(&mine, "QD-1", "a", board("AA:BB:CC:DD:EE:02")).await.unwrap_err(), Code::WrongBoard);
+    let (first, key) = world.register_with(&mine, "QD-1", "a", board("aa-bb-cc-dd-ee-01")).await.unwrap();
+    assert_eq!(world.register_with(&mine, "QD-1", "a", board("AA:BB:CC:DD:EE:02")).await.unwrap_err(), Code::WrongBoard);
+    let confirm = |id| world.confirm_with(&mine, "QD-1", &first, &key, Evidence::ReadBack, Some(id));
+    assert_eq!(confirm("AA:BB:CC:DD:EE:02").await.unwrap_err(), Code::WrongBoard);
+    confirm("AA:BB:CC:DD:EE:01").await.unwrap();
+    assert_eq!(world.register(&mine, "QD-3", "c").await.unwrap_err(), Code::SerialInvalid);
+    // A board that says nothing of itself can't be told from another.
+    world.register(&mine, "QD-2", "b").await.unwrap();
 }
 
 #[tokio::test]

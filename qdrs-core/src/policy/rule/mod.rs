@@ -136,13 +136,33 @@ impl Rule {
                 rule.fit(form.case);
                 Ok(())
             }
-            Kind::Range(rule) if self.parts.is_empty() && rule.least_digits() > form.length.max => Err(format!(
-                "wants {} digits or more, but `length` lets a serial have {} at most",
-                rule.least_digits(),
-                form.length.max
-            )),
             Kind::Combined(combined) => combined.rules.iter_mut().try_for_each(|rule| rule.fit(form)),
             _ => Ok(()),
+        }
+    }
+
+    /// The parts that it is about; none when it is the whole serial.
+    pub(super) fn part_names(&self) -> &[String] {
+        &self.parts
+    }
+
+    /// Its range, if it is one.
+    pub(super) fn range(&self) -> Option<&number::Range> {
+        if let Kind::Range(rule) = &self.kind { Some(rule) } else { None }
+    }
+
+    /// What it divides by, if it does.
+    pub(super) fn divisible(&self) -> Option<&number::Divisible> {
+        if let Kind::Divisible(rule) = &self.kind { Some(rule) } else { None }
+    }
+
+    /// Is it a `not` of that very rule?
+    pub(super) fn denies(&self, other: &Self) -> bool {
+        match &self.kind {
+            Kind::Combined(Combined { how: How::Not, rules }) => {
+                rules.iter().any(|rule| rule.parts == other.parts && rule.kind.to_string() == other.kind.to_string())
+            }
+            _ => false,
         }
     }
 

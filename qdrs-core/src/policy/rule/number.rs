@@ -8,7 +8,7 @@ use super::super::number::{Digits, Number};
 
 /// `divisible`: the number, of any length, is a multiple of `by`.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Divisible {
+pub(in crate::policy) struct Divisible {
     by: u64,
     #[serde(default)]
     digits: Digits,
@@ -41,7 +41,7 @@ impl fmt::Display for Divisible {
 
 /// `range`: the number, of any length, lies between `from` and `to`, both included; or in one of several, `within`.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Range {
+pub(in crate::policy) struct Range {
     from: Option<Number>,
     to: Option<Number>,
     #[serde(default)]
@@ -99,10 +99,32 @@ impl Range {
         }
     }
 
-    /// The least and the largest number of digits that a number in range has, its leading zeros left out; none where open.
-    pub(super) fn least_digits(&self) -> usize {
+    /// The fewest digits that a number in range has, leading zeros left out.
+    pub(in crate::policy) fn least_digits(&self) -> usize {
         let least = |bounds: &Bounds| bounds.from.as_ref().map_or(1, |from| from.0.len());
         self.within.iter().map(least).min().unwrap_or(1)
+    }
+
+    /// Is there a number in both? Also when that can't be told, since their digits differ.
+    pub(in crate::policy) fn meets(&self, other: &Self) -> bool {
+        let below = |from: &Option<Number>, to: &Option<Number>| match (from, to) {
+            (Some(from), Some(to)) => self.digits.compare(&from.0, &to.0) != Ordering::Greater,
+            _ => true,
+        };
+        self.digits != other.digits
+            || self.within.iter().any(|a| other.within.iter().any(|b| below(&a.from, &b.to) && below(&b.from, &a.to)))
+    }
+
+    /// May it hold a multiple? Also when that can't be told, since it is open or too large.
+    pub(in crate::policy) fn may_hold_multiple(&self, rule: &Divisible) -> bool {
+        let number = |number: &Option<Number>| number.as_ref()?.0.parse::<u128>().ok();
+        let by = u128::from(rule.by);
+        self.digits != rule.digits
+            || self.digits != Digits::decimal()
+            || self.within.iter().any(|bounds| match (number(&bounds.from).unwrap_or(0), number(&bounds.to)) {
+                (from, Some(to)) => from.div_ceil(by).checked_mul(by).is_none_or(|multiple| multiple <= to),
+                _ => true,
+            })
     }
 }
 

@@ -291,6 +291,59 @@ fn a_product_may_go_by_prefix() {
     assert_eq!(why(&two, "X-1"), "it begins with none of `QD-`, `QD-9`, so it is no product's");
 }
 
+#[test]
+fn what_no_serial_can_fulfil_is_refused() {
+    let range = "[[rule]]\nkind = \"range\"\n";
+    for (toml, says) in [
+        (
+            "[form]\nlength = 5\npattern = '[0-9]{7}'".to_owned(),
+            "`pattern` wants 7 characters or more, but `length` says 5 characters",
+        ),
+        (
+            "[form]\nlength = 9\npattern = 'A?[0-9]{7}'".to_owned(),
+            "`pattern` takes 8 characters at most, but `length` says 9 characters",
+        ),
+        (
+            "[form]\nalphabet = \"A-Z\"\npattern = '[A-Z]+-[A-Z]+'".to_owned(),
+            "`pattern` wants a character that `alphabet`, or any serial, does not have",
+        ),
+        ("[form]\npattern = 'A B'".to_owned(), "`pattern` wants a character that `alphabet`, or any serial, does not have"),
+        ("[form]\ncase = \"upper\"\npattern = 'qd[0-9]+|x'".to_owned(), "`pattern` wants small letters, but `case` leaves none"),
+        ("[form]\ndrop = \"-\"\npattern = '[0-9]+-[0-9]'".to_owned(), "`pattern` wants a separator that `drop` leaves out"),
+        (
+            format!("[form]\nlength = 4\n{range}from = 10_000"),
+            "the serial must be 10000 or more, which takes 5 digits, but there are 4 at most",
+        ),
+        (
+            format!("[form]\npattern = 'X(?<n>[0-9]{{3}})'\n{range}part = \"n\"\nfrom = 1000"),
+            "`n` must be 1000 or more, which takes 4 digits, but there are 3 at most",
+        ),
+        (
+            format!("{range}to = 9\n{range}within = [{{ from = 10, to = 12 }}, {{ from = 20 }}]"),
+            "two rules contradict each other: the serial must be 9 or less, but the serial must be from 10 to 12 or 20 or more",
+        ),
+        (
+            format!("{range}from = 8\nto = 13\n[[rule]]\nkind = \"divisible\"\nby = 7"),
+            "two rules contradict each other: the serial must be from 8 to 13, but the serial must be a multiple of 7",
+        ),
+        (
+            "[[rule]]\nkind = \"divisible\"\nby = 7\n[[rule]]\nkind = \"not\"\nrules = [{ kind = \"divisible\", by = 7 }]"
+                .to_owned(),
+            "two rules contradict each other: the serial must be a multiple of 7, but the serial must not be a multiple of 7",
+        ),
+    ] {
+        assert_eq!(unsound(&toml), says, "{toml}");
+    }
+    for sound in [
+        "[form]\ncase = \"upper\"\npattern = '(?i)qd[0-9]+'".to_owned(),
+        "[form]\ncase = \"upper\"\npattern = 'qd|QD'".to_owned(),
+        format!("{range}from = 8\nto = 14\n[[rule]]\nkind = \"divisible\"\nby = 7"),
+        format!("{range}from = \"99999999999999999999999999999999999999999\"\n[[rule]]\nkind = \"divisible\"\nby = 7"),
+    ] {
+        policy(&sound);
+    }
+}
+
 proptest! {
     #[test]
     fn every_normal_form_is_idempotent(text in "\\PC{0,40}|[ \\-/0-9a-zＡ-ｚ０-９\u{3000}]{0,30}", drop in "[-/. :]{0,3}", case in 0..3usize, wide: bool, zeros in 0..3usize) {
@@ -315,7 +368,13 @@ proptest! {
             let policy = rule(toml);
             let valid = policy.check(&text).is_ok();
             prop_assert_eq!(policy.explain(&text).iter().all(crate::policy::Verdict::holds), valid);
-            let _ = policy.nearest(&text, &|_| false, 3);
+        }
+    }
+
+    #[test]
+    fn any_text_is_near_something_or_not(text in "\\PC{0,20}|[ -~]{0,20}") {
+        for near in rule("kind = \"check-digit\"\nscheme = \"luhn\"").nearest(&text, &|_| false, 3) {
+            prop_assert_ne!(near.serial.as_str(), text.trim());
         }
     }
 
