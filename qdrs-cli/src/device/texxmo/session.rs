@@ -21,7 +21,7 @@ use crate::{
         Cancel, DeviceError, Why,
         wire::raw_repl::{Answer, ENTER, INTERRUPT, LEAVE, PASTE, RUN, RawRepl, Step},
     },
-    port::{Port, PortError},
+    port::{BAUD, Port, PortError},
 };
 
 /// How long the device may take for one question, in milliseconds; the longest write two files and look at them.
@@ -33,8 +33,8 @@ const TRIES_MAX: u32 = 4;
 
 /// What is sent at once, in bytes: half of what the device can hold before it reads.
 const PIECE_BYTES_MAX: usize = 128;
-/// How long after the start of one piece the next may follow, in milliseconds: no faster than the line itself.
-const PIECE_MS: u64 = 12;
+/// How long such a piece is on its way, ten bits for a byte: no faster may they follow each other.
+const PIECE_TAKES: Duration = Duration::from_micros(PIECE_BYTES_MAX as u64 * 10 * 1_000_000 / BAUD as u64);
 /// What the device holds before it reads, in bytes. Shorter source needs no raw paste.
 const HELD_BYTES_MAX: usize = 255;
 
@@ -175,11 +175,11 @@ impl Session {
 
     /// Sends source in pieces, no faster than a device that holds little can read.
     fn send_paced(&mut self, bytes: &[u8]) -> Result<(), DeviceError> {
-        for (at, piece) in bytes.chunks(PIECE_BYTES_MAX).enumerate() {
-            if at > 0 {
-                thread::sleep(Duration::from_millis(PIECE_MS));
-            }
+        let mut next = Instant::now();
+        for piece in bytes.chunks(PIECE_BYTES_MAX) {
+            thread::sleep(next.saturating_duration_since(Instant::now()));
             self.send(piece)?;
+            next += PIECE_TAKES;
         }
         Ok(())
     }
