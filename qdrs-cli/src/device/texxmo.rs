@@ -2,9 +2,9 @@
 //!
 //! What is where: [`script`] is the Python that the button runs, [`session`] asks and is sure of the answer, [`settings`]
 //! knows what else a button may be given, this file knows in which order. The order is what makes a write atomic: repair,
-//! backup, new file, read back, rename, read back. At each instant the settings that a boot would load are the old ones or
-//! the new ones. Only the values that change cross the wire; the button merges them itself, so that all other settings
-//! stay as they are, byte for byte.
+//! backup, new file, read back, rename, read back; what the last reading found comes to the host. At each instant the
+//! settings that a boot would load are the old ones or the new ones. Only the values that change cross the wire; the
+//! button merges them itself, so that all other settings stay as they are, byte for byte.
 //!
 //! The button's program runs a timer that would save over the settings, or switch off. It is stopped without a reset,
 //! which would leave it ticking in memory that is no longer its own.
@@ -26,6 +26,7 @@ use qdrs_core::{
     connection_string::{DeviceConnectionString, DeviceKey},
 };
 use tracing::debug;
+use zeroize::Zeroizing;
 
 use super::{Cancel, Device, DeviceError, Identity, Why};
 use script::Script;
@@ -93,8 +94,10 @@ pub struct Texxmo {
     known: bool,
     /// Does the button in the slot write, and show, the further settings as well?
     extended: bool,
-    /// The hash of the settings that it has taken, once it has.
-    taken: Option<String>,
+    /// May a write follow without a repair? Only until the next write.
+    sound: bool,
+    /// What the last write found in its flash afterwards.
+    found: Option<Zeroizing<Vec<u8>>>,
     /// Was it left at its friendly prompt?
     left: bool,
 }
@@ -113,7 +116,8 @@ impl Texxmo {
             defined: false,
             known: false,
             extended: false,
-            taken: None,
+            sound: false,
+            found: None,
             left: false,
         })
     }
@@ -127,7 +131,7 @@ impl Texxmo {
         self.session.name.clone()
     }
 
-    fn ask(&mut self, doing: &'static str, script: Script<'_>) -> Result<zeroize::Zeroizing<Vec<u8>>, DeviceError> {
+    fn ask(&mut self, doing: &'static str, script: Script<'_>) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
         let answer = self.session.ask(doing, script);
         if answer.is_err() {
             // Whatever is there now, it is to be looked at anew.
@@ -181,9 +185,8 @@ impl Texxmo {
         if !self.defined {
             const DOING: &str = "get ready for its settings";
             self.ask(DOING, Script::Bare(script::TOOLS))?;
-            for text in script::DEFINITIONS {
-                self.ask(DOING, Script::Sealed(text))?;
-            }
+            self.sound = *self.ask(DOING, Script::Sealed(script::READ))? == script::SOUND;
+            self.ask(DOING, Script::Sealed(script::WRITE))?;
             self.defined = true;
         }
         Ok(())
@@ -197,8 +200,8 @@ impl Texxmo {
 
     /// Repairs what an earlier cut left, and sees that there is a backup.
     fn repair(&mut self) -> Result<(), DeviceError> {
-        match self.ask("repair its settings", Script::Sealed("r=F()"))?.as_slice() {
-            b"ok" => Ok(()),
+        match self.ask("repair its settings", Script::Sealed(script::REPAIR))?.as_slice() {
+            script::SOUND => Ok(()),
             b"lost" => Err(Why::SettingsLost { port: self.port() }.into()),
             _ => Err(self.unverified("its backup is not what was written to it")),
         }
@@ -222,22 +225,38 @@ impl Texxmo {
     fn put(&mut self, credential: &DeviceConnectionString) -> Result<(), DeviceError> {
         let source = script::write_values(credential, self.extended);
         let answer = self.ask("write its new settings", Script::Sealed(&source))?;
-        let hash = match answer.as_slice() {
+        match answer.as_slice() {
             b"long" => return Err(Why::SettingsTooLong { port: self.port() }.into()),
-            hash if hash.len() == 64 && hash.iter().all(u8::is_ascii_hexdigit) => String::from_utf8_lossy(hash).into_owned(),
-            _ => return Err(self.unverified("its new file is not what was written to it")),
-        };
-        match self.ask("take its new settings", Script::Sealed(&format!("r=G('{hash}')")))?.as_slice() {
-            b"ok" => {
-                self.taken = Some(hash);
-                Ok(())
-            }
-            _ => Err(self.unverified("its settings are not what was written to them")),
+            b"new" => return Err(self.unverified("its new file is not what was written to it")),
+            b"cfg" => return Err(self.unverified("its settings are not what was written to them")),
+            _ => {}
         }
+        let found = self.understood(&answer)?;
+        if found.is_none_or(|found| *found.reveal() != *credential.reveal()) {
+            return Err(self.unverified("its settings are not what was written to them"));
+        }
+        self.found = Some(answer);
+        Ok(())
+    }
+
+    /// What stands in its flash, of an answer that says so.
+    fn understood(&self, answer: &[u8]) -> Result<Option<DeviceConnectionString>, DeviceError> {
+        if !self.extended {
+            return Ok(composed(answer));
+        }
+        let at = answer.iter().rposition(|byte| *byte == b'|').unwrap_or(0);
+        if answer.get(at + 1..) != Some(self.further.hash().as_bytes()) {
+            return Err(self.unverified("its further settings are not what was written to them"));
+        }
+        Ok(composed(&answer[..at]))
     }
 
     /// Starts the button anew, and looks whether it found the settings that it has taken.
     fn check_boot(&mut self) -> Result<(), DeviceError> {
+        let taken = match self.found {
+            Some(_) => Some(self.ask("hash its settings", Script::Sealed(script::HASH))?),
+            None => None,
+        };
         self.known = false;
         if !self.session.order("start anew", Script::Bare(script::RESET), RESET_MS_MAX)? {
             return Err(Why::NotStarted { port: self.port() }.into());
@@ -247,7 +266,7 @@ impl Texxmo {
         self.session.leave()?;
         self.left = true;
         match started {
-            (_, hash) if self.taken.as_ref().is_some_and(|taken| *taken != hash) => {
+            (_, hash) if taken.is_some_and(|taken| *taken != *hash.as_bytes()) => {
                 Err(self.unverified("after its start `config.json` is not what was written to it"))
             }
             (0, _) => Ok(()),
@@ -265,7 +284,7 @@ impl Device for Texxmo {
         self.session.reopen()?;
         self.session.forget();
         (self.known, self.defined, self.extended, self.left) = (false, false, false, false);
-        (self.ticking_until, self.taken) = (None, None);
+        (self.ticking_until, self.found) = (None, None);
         self.session.enter()?;
         self.calm()?;
         let identity = self.who()?;
@@ -281,7 +300,10 @@ impl Device for Texxmo {
         check(credential)?;
         self.need_known()?;
         self.prepare()?;
-        self.repair()?;
+        self.found = None;
+        if !std::mem::take(&mut self.sound) {
+            self.repair()?;
+        }
         self.extend()?;
         self.session.committed = true;
         let result = self.put(credential).map_err(DeviceError::and_touched);
@@ -292,16 +314,13 @@ impl Device for Texxmo {
 
     fn read_back(&mut self) -> Result<Option<DeviceConnectionString>, DeviceError> {
         self.need_known()?;
+        // The write ended in reading what is in the flash then.
+        if let Some(found) = &self.found {
+            return self.understood(found);
+        }
         self.prepare()?;
         let answer = self.ask("read its settings", Script::Sealed("r=V()"))?;
-        if !self.extended {
-            return Ok(composed(&answer));
-        }
-        let at = answer.iter().rposition(|byte| *byte == b'|').unwrap_or(0);
-        if answer.get(at + 1..) != Some(self.further.hash().as_bytes()) {
-            return Err(self.unverified("its further settings are not what was written to them"));
-        }
-        Ok(composed(&answer[..at]))
+        self.understood(&answer)
     }
 
     fn finish(&mut self) -> Result<(), DeviceError> {

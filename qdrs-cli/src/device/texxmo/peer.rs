@@ -292,12 +292,9 @@ impl Speaker {
                 self.tools = true;
                 "ok".to_owned()
             }
-            (_, "r=F()\n") => "ok".to_owned(),
-            (_, "r=V()\n") => {
-                let seen = self.seen.lock().expect("not poisoned");
-                let hash = self.extended.then(|| hash_of_values(&seen.further));
-                seen.values.iter().flatten().chain(&hash).cloned().collect::<Vec<_>>().join("|")
-            }
+            (_, text) if text.contains("def R(") || text.contains("def Q(") => "ok".to_owned(),
+            (_, "r=V()\n") => self.found(),
+            (_, "r=X(R(C))\n") => WRITTEN.to_owned(),
             (_, text) if text.starts_with("u=") => {
                 let (at, data) = text.trim_end().trim_end_matches("')").split_once("ub.a2b_base64(b'").expect("a piece of it");
                 let at = at.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0);
@@ -317,13 +314,20 @@ impl Speaker {
             (_, text) if text.starts_with("r=W(") => {
                 let values = text.split('"').skip(1).step_by(2).map(str::to_owned).collect();
                 self.seen.lock().expect("not poisoned").values = Some(values);
-                WRITTEN.to_owned()
+                self.found()
             }
-            (_, text) if text.starts_with("r=G(") || text.starts_with("if hasattr(c") => "ok".to_owned(),
+            (_, text) if text.starts_with("if hasattr(c") => "ok".to_owned(),
             _ => String::new(),
         };
         let tail = if source.starts_with("E('") { format!(":{}", sealed(answer.as_bytes())) } else { String::new() };
         Ok(format!("Q{word}:{answer}{tail}:Z"))
+    }
+
+    /// What it finds in its flash.
+    fn found(&self) -> String {
+        let seen = self.seen.lock().expect("not poisoned");
+        let hash = self.extended.then(|| hash_of_values(&seen.further));
+        seen.values.iter().flatten().chain(&hash).cloned().collect::<Vec<_>>().join("|")
     }
 }
 

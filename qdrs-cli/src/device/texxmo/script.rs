@@ -59,97 +59,97 @@ pub(super) const TICK: &str = "print('Q$:'+str(c.interruptCounter)+':Z')";
 
 /// Who are you? Twice the same, since nothing else guards this answer: MAC, version of MicroPython, firmware.
 pub(super) const WHO: &str = "\
-import network,sys,ubinascii,uos
-r=ubinascii.hexlify(network.WLAN().config('mac'),':').decode()
-r+='|%d.%d|'%tuple(sys.implementation[1][:2])
-r+=uos.uname()[3] if hasattr(uos,'uname') else sys.version
+import network,sys,ubinascii as ub,uos as os
+r=ub.hexlify(network.WLAN().config('mac'),':').decode()+'|%d.%d|'%sys.implementation[1][:2]+os.uname()[3]
 print('Q$:'+r+'#'+r+':Z')";
 
-/// `X`: the hash of bytes. `E`: runs a sealed piece; what that leaves in `r` is the answer.
+/// `X`: the hash of bytes. `E`: runs a sealed piece; what that leaves in `r` is the answer. Needs what [`WHO`] imported.
 pub(super) const TOOLS: &str = "\
-try:import uos as os,uhashlib as hl,ubinascii as ub,ujson as js
-except ImportError:import os,hashlib as hl,binascii as ub,json as js
+import uhashlib as hl,ujson as js
 def X(t):return ub.hexlify(hl.sha256(t).digest()).decode()
 def E(n,c,s):
+ global r
  r='!'
- if X(s)[:8]==c:
-  g=globals();g['r']='';exec(s,g);r=g['r']
+ if X(s)[:8]==c:r='';exec(s)
  print('Q'+n+':'+r+':'+X(r)[:8]+':Z')
 print('Q$:ok:Z')";
 
-/// The names of the files and settings. `R`: a file's bytes, none when it is not there. `P`: the settings in a text, none
-/// when it holds none. `J`: a value as JSON. `S`: writes a file and looks whether it holds what was written.
-pub(super) const FILES: &str = "\
+/// The names of the files and settings. `R`: a file's bytes. `V`: the three values as they stand in flash. `J`: a setting
+/// as the file has it.
+///
+/// Answers [`SOUND`] when a write may follow: the settings are whole, the backup is the same, and nothing is left over of
+/// an earlier one. Else [`REPAIR`] comes first.
+pub(super) const READ: &str = "\
 C='config.json';N=C+'.new';B=C+'.bak'
 K='iothub','iotdevicename','iotdevicesecret'
 def R(f):
- try:
-  with open(f,'rb') as h:return h.read(4097)
- except OSError:return b''
-def P(t):
- try:
-  d=js.loads(t)
-  if type(d)==dict:return d
- except ValueError:pass
- return {}
-def J(v):return js.dumps(v).encode()
-def S(f,t):
- with open(f,'wb') as h:h.write(t)
- return R(f)==t";
-
-/// `F`: repairs what an earlier cut left. A rename is removing, then renaming, so there may be a whole new file and no
-/// settings; and before the next rename there must be a backup that a boot in that moment can fall back on.
-///
-/// `V`: the three values as they stand in flash.
-pub(super) const REPAIR: &str = "\
-def F():
- a=P(R(C))
- if not a and P(R(N)):
-  os.rename(N,C);a=P(R(C))
- b=P(R(B))
- if a and a!=b and not S(B,R(C)):return 'bak'
- return 'ok' if a or b else 'lost'
+ with open(f,'rb')as h:return h.read(4097)
 def V():
- d=P(R(C));return '|'.join([str(d.get(k,'')) for k in K])";
+ d=js.loads(R(C));return'|'.join(str(d.get(k,''))for k in K)
+def J(k,x):return('\"%s\": '%k+js.dumps(x)).encode()
+try:
+ a=js.loads(R(C))
+ if K[0]in a and a==js.loads(R(B))and N not in os.listdir():r='ok'
+except Exception:pass
+a=0";
 
-/// `W`: writes the new file: the text as it is, with three values replaced; only where that does not give the wanted
-/// settings the whole text anew. Answers its hash. Writes nothing that stands there already.
+/// `W`: writes the settings, in this order. The new file: the text as it is, with the values replaced; only where that
+/// does not give the wanted settings the whole text anew. Looks whether it holds what was written. Renames it, looks
+/// again. Tells the program in memory, which may yet save what it has there. Answers what `V` finds. Run again, it finds
+/// that all is written.
 pub(super) const WRITE: &str = "\
 def W(*v):
- t=R(C);d=P(t)
- if not d:t=R(B);d=P(t)
- for k,x in zip(K,v):
-  t=t.replace(J(k)+b': '+J(d.get(k)),J(k)+b': '+J(x));d[k]=x
- if P(t)!=d:t=J(d)
- if len(t)>4096:return 'long'
- if t==R(C):
-  if R(N):os.remove(N)
- elif not S(N,t):return 'new'
- return X(t)";
+ t=R(C);d=js.loads(t)
+ for k,x in zip(K,v):t=t.replace(J(k,d.get(k)),J(k,x));d[k]=x
+ if js.loads(t)!=d:t=js.dumps(d).encode()
+ if t!=R(C):
+  if len(t)>4096:return'long'
+  with open(N,'wb')as h:h.write(t)
+  if R(N)!=t:return'new'
+  os.rename(N,C)
+  if R(C)!=t:return'cfg'
+ getattr(setting,'setting',d).update(zip(K,v))
+ return V()";
 
-/// `G`: renames the new file, if it has this hash, and looks whether the settings have it then; tells the program in
-/// memory, which may yet save what it has there.
-pub(super) const COMMIT: &str = "\
-def G(x):
- if X(R(N))==x:os.rename(N,C)
- t=R(C)
- if X(t)!=x:return 'cfg'
- d=P(t)
- try:setting.setting.update(dict([(k,d[k]) for k in K]))
- except AttributeError:pass
- return 'ok'";
+/// What [`READ`] and [`REPAIR`] answer when all is as it should be.
+pub(super) const SOUND: &[u8] = b"ok";
 
-/// All that is defined on the device, each sealed.
-pub(super) const DEFINITIONS: [&str; 4] = [FILES, REPAIR, WRITE, COMMIT];
+/// Repairs what an earlier cut left. A rename is removing, then renaming, so there may be a whole new file and no
+/// settings; and before the next rename there must be a backup that a boot in that moment can fall back on. Without
+/// settings and new file the backup becomes the settings.
+///
+/// Answers [`SOUND`], `lost` when there is neither, or `bak` or `new` when a file does not hold what was written to it.
+pub(super) const REPAIR: &str = "\
+def Q(f):
+ try:
+  d=js.loads(R(f))
+  if type(d)==dict:return d
+ except Exception:pass
+def S(f):
+ t=R(B if f==N else C)
+ with open(f,'wb')as h:h.write(t)
+ return R(f)!=t
+for f in N,B:
+ if not Q(C)and Q(f):
+  if f==B and S(N):r='new'
+  else:os.rename(N,C)
+if not Q(C):r=r or'lost'
+elif Q(B)!=Q(C)and S(B):r='bak'
+else:
+ if N in os.listdir():os.remove(N)
+ r='ok'";
 
-/// Takes the further settings that [`further`] has sent: their names follow those of the credential, so that `W` and
-/// `G` write them, too. `V` answers the hash of their values as well.
+/// Takes the further settings that [`further`] has sent: their names follow those of the credential, so that `W` writes
+/// them, too. `V` answers the hash of their values as well.
 pub(super) const EXTEND: &str = "\
 if u:
  M=js.loads(u);K=K[:3]+tuple(M[0]);u=b''
 def V():
- d=P(R(C));v=[d.get(k,'') for k in K]
- return '|'.join([str(x) for x in v[:3]])+'|'+X(J(v[3:]))";
+ d=js.loads(R(C));v=[d.get(k,'')for k in K]
+ return'|'.join([str(x)for x in v[:3]])+'|'+X(js.dumps(v[3:]))";
+
+/// The hash of the settings as they stand in flash.
+pub(super) const HASH: &str = "r=X(R(C))";
 
 /// Puts back what [`CALM_FOR_NOW`] has replaced. The timer stays dead.
 pub(super) const RESTORE: &str = "\
@@ -249,7 +249,7 @@ mod tests {
             let source = Script::Bare(text).source("ffff");
             assert!(source.len() <= SOURCE_BYTES_MAX && source.is_ascii(), "{} bytes: {text}", source.len());
         }
-        for text in DEFINITIONS.into_iter().chain([EXTEND, RESTORE]) {
+        for text in [READ, WRITE, REPAIR, EXTEND, HASH, RESTORE] {
             let source = Script::Sealed(text).source("ffff");
             assert!(source.len() <= SOURCE_BYTES_MAX && source.is_ascii(), "{} bytes: {text}", source.len());
             assert!(!text.contains("'''") && !text.contains('\\') && !text.contains('$'));
