@@ -166,6 +166,16 @@ fn the_codec_follows_it_byte_for_byte() {
 }
 
 #[test]
+fn what_a_function_executes_defines_for_all() {
+    let microbit = Microbit::start();
+    let mut hand = Hand::at_raw_prompt(&microbit);
+    // As the driver's `E` runs a sealed piece.
+    hand.ask("def E(s):\n global r\n r='!';exec(s)");
+    assert!(!hand.ask("E('def R():return 7\\nr=str(R())')").failed());
+    assert_eq!(hand.ask("print('Qa:'+r+str(R())+':Z')").fenced("a"), Some(&b"77"[..]));
+}
+
+#[test]
 fn the_probe_for_raw_paste_is_refused_as_old_firmware_does() {
     let microbit = Microbit::start();
     let mut hand = Hand::at_raw_prompt(&microbit);
