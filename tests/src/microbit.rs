@@ -7,6 +7,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,25 +17,32 @@ const HOW_TO_GET: &str = "on Debian: apt-get install --no-install-recommends qem
 /// How long QEMU may take to listen.
 const START_MAX: Duration = Duration::from_secs(20);
 
+/// One at a time: a board without its share of the processor loses what comes meanwhile, as no real one would.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// A micro:bit at a port, switched on; its memory and files end with it, when it is dropped.
 pub struct Microbit {
     process: Child,
     port: u16,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Microbit {
     /// Switches one on.
     pub fn start() -> Self {
         assert!(Path::new(FIRMWARE).exists(), "{FIRMWARE} is missing; {HOW_TO_GET}");
+        let mut turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         // QEMU does not say which port it took, so it is given one that was free a moment ago; another, if it was taken.
         for _ in 0..5 {
             let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
             let port = free.local_addr().expect("its address").port();
             drop(free);
-            let mut microbit = Self { process: qemu(port), port };
+            let mut microbit = Self { process: qemu(port), port, _turn: turn };
             if microbit.listens() {
                 return microbit;
             }
+            drop(microbit);
+            turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         }
         panic!("QEMU does not start");
     }
