@@ -47,6 +47,8 @@ mod number;
 mod product;
 mod rule;
 #[cfg(test)]
+mod samples_tests;
+#[cfg(test)]
 mod tests;
 
 use device_id::Template;

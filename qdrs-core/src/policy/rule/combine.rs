@@ -52,9 +52,12 @@ impl Combined {
                 for rule in &self.rules {
                     match rule.judge(parts) {
                         Ok(()) => return Ok(()),
-                        Err(fault) => faults.push(fault),
+                        Err(fault) => faults.push((rule.is_about(parts), fault)),
                     }
                 }
+                // A rule about parts that the serial has not says nothing of it, where others do.
+                let telling = faults.iter().any(|(about, _)| *about);
+                let faults: Vec<_> = faults.into_iter().filter(|(about, _)| *about == telling).map(|(_, fault)| fault).collect();
                 Err(faults.join(", and "))
             }
             How::Not => match self.rules.iter().find(|rule| rule.judge(parts).is_ok()) {

@@ -67,7 +67,7 @@ impl Rule {
         match &self.list {
             None => Err(format!("{what} can't be looked up, since the list has not been loaded")),
             Some(list) if list.find(text).is_some() => Ok(()),
-            Some(list) => Err(format!("{what} is none of {}", list.starts.len())),
+            Some(list) => Err(format!("{what} is not among its {}", list.starts.len())),
         }
     }
 }

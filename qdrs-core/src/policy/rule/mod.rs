@@ -90,6 +90,11 @@ impl Rule {
         })
     }
 
+    /// Has the serial the parts that it is about?
+    fn is_about(&self, parts: &Parts<'_>) -> bool {
+        self.parts.iter().all(|name| parts.get(name).is_some())
+    }
+
     /// What it is about, and how that is called in a sentence.
     fn text<'s>(&self, parts: &Parts<'s>) -> Result<(Cow<'static, str>, Cow<'s, str>), String> {
         let get = |name: &String| parts.get(name).ok_or_else(|| format!("it has no part `{name}`"));
@@ -98,7 +103,7 @@ impl Rule {
             [name] => Ok((format!("its part `{name}`").into(), get(name)?.into())),
             names => {
                 let text = names.iter().map(get).collect::<Result<String, _>>()?;
-                Ok((format!("its parts `{}` together", names.join("` and `")).into(), text.into()))
+                Ok((format!("the text of its parts {}", listed(names)).into(), text.into()))
             }
         }
     }
@@ -111,7 +116,8 @@ impl Rule {
             (None, _, Kind::Combined(combined)) if verb == "must" => combined.to_string(),
             (None, _, Kind::Combined(combined)) => format!("this must not hold: {combined}"),
             (None, [], kind) => format!("the serial {verb} {kind}"),
-            (None, names, kind) => format!("`{}` {verb} {kind}", names.join("` and `")),
+            (None, [name], kind) => format!("`{name}` {verb} {kind}"),
+            (None, names, kind) => format!("{} together {verb} {kind}", listed(names)),
         }
     }
 
@@ -220,6 +226,14 @@ impl Rule {
             Kind::Combined(combined) => 1 + combined.rules.iter().map(Self::depth).max().unwrap_or(0),
             _ => 0,
         }
+    }
+}
+
+/// As "`a`, `b` and `c`".
+fn listed(names: &[String]) -> String {
+    match names.split_last() {
+        Some((last, before)) if !before.is_empty() => format!("`{}` and `{last}`", before.join("`, `")),
+        _ => format!("`{}`", names.join("")),
     }
 }
 

@@ -49,7 +49,7 @@ fn a_check_digit_is_about_the_parts_that_are_named_in_their_order() {
     assert!(parts.check("X3-7992739871").is_ok());
     assert_eq!(
         why(&parts, "X4-7992739871"),
-        "its parts `number` and `check` together ends in the check character `4`, but the rest calls for `3`; `number` and `check` must have a Luhn check digit"
+        "the text of its parts `number` and `check` ends in the check character `4`, but the rest calls for `3`; `number` and `check` together must have a Luhn check digit"
     );
     assert!(unsound("[[rule]]\nkind = \"check-digit\"\nscheme = \"mod10\"").contains("luhn"));
     assert_eq!(
@@ -192,7 +192,7 @@ fn a_list_is_looked_up_and_keeps_its_columns() {
     assert_eq!(loaded.listed(&serial).get("lot"), Some(&"7"));
     assert_eq!(loaded.listed_hardware_id(&loaded.check("QD-10").expect("is listed")), None);
     for other in ["QD-3", "QD-", "QD-100", "QD", "A", "Z"] {
-        assert_eq!(why(&loaded, other), "it is none of 3; the serial must stand in the list `list.csv`");
+        assert_eq!(why(&loaded, other), "it is not among its 3; the serial must stand in the list `list.csv`");
     }
     let fault = |csv: &str| load(unloaded.clone(), csv).expect_err("is refused").to_string();
     assert_eq!(fault("serial,mac,lot\nA,1,2\na,1,2\n"), "policy `p`: the list `list.csv`: rows 2 and 3 hold the same serial `A`");
