@@ -43,6 +43,22 @@ fn there_are_ten_and_each_is_tested_here() {
 }
 
 #[test]
+fn the_reference_shows_policies_that_can_be_read() {
+    let reference = text("README.md");
+    let blocks: Vec<_> = reference.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("\n```")).collect();
+    assert_eq!(blocks.len(), 5);
+    for (toml, _) in blocks {
+        Policy::parse("reference", toml).unwrap_or_else(|error| panic!("{error}\n{toml}"));
+    }
+    for scheme in crate::check_digit::Scheme::ALL {
+        assert!(reference.contains(&format!("`{scheme}`")), "{scheme}");
+    }
+    for kind in rule::KINDS {
+        assert!(reference.contains(&format!("\"{kind}\"")), "{kind}");
+    }
+}
+
+#[test]
 fn modems_by_imei() {
     insta::assert_snapshot!(judged(
         "imei-modem",
