@@ -131,10 +131,8 @@ impl Explain for Plain {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::batch::Batch;
+    use crate::batch::{Batch, Reading, Rules};
 
     fn without_colours(text: &str) -> String {
         anstream::adapter::strip_str(text).to_string()
@@ -142,11 +140,17 @@ mod tests {
 
     #[test]
     fn an_error_says_what_where_and_how_to_mend_it() {
-        let one = Failure::from(Batch::parse(Path::new("serials.csv"), b"serial\nA1\n ,x\n").expect_err("faulty"));
-        let two = Failure::from(Batch::parse(Path::new("serials.csv"), b"serial\nA1\nA1\n ,x\n").expect_err("faulty"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("serials.csv");
+        let opened = |text: &str| {
+            std::fs::write(&file, text).expect("writes");
+            Failure::from(Batch::open(&file, &Reading::default(), &Rules::none()).expect_err("faulty"))
+        };
+        let (one, two) = (opened("serial\nA1\n ,x\n"), opened("serial\nA1\nA1\n ,x\n"));
+        let here = |text: String| text.replace(&format!("{}/", folder.path().display()), "");
         let plain = Failure::new(Code::ServiceUnreachable, "the service does not answer").at("https://qdrs.example/");
-        insta::assert_snapshot!(without_colours(&[one.said(), two.said(), plain.said()].join("\n")));
-        insta::assert_snapshot!(format!("{}\n{}", two.json(), plain.json()));
+        insta::assert_snapshot!(here(without_colours(&[one.said(), two.said(), plain.said()].join("\n"))));
+        insta::assert_snapshot!(here(format!("{}\n{}", two.json(), plain.json())));
         assert_eq!(plain.outcome(), Outcome::Unreachable);
     }
 }

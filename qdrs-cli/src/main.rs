@@ -65,6 +65,7 @@ async fn run(cli: Cli, printer: Printer) -> Result<Outcome, Failure> {
         Command::Setup(args) => until_interrupted(command::setup::run(args, &mut settings, printer)).await,
         // Ctrl-C lets it finish what is in hand.
         Command::Provision(args) => command::provision::run(args, &mut settings, printer).await,
+        Command::Check(args) => until_interrupted(command::check::run(args, &mut settings, printer)).await,
         Command::Register(args) => until_interrupted(command::register::run(args, &mut settings, printer)).await,
         Command::Status(args) => until_interrupted(command::status::run(&args, &mut settings, printer)).await,
         Command::Report(args) => command::report::run(&args, &settings, printer),
@@ -95,8 +96,11 @@ fn start_logging(cli: &Cli) {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
-/// A panic is never the user's doing.
+/// A panic is never the user's doing; but one inside the reader of workbooks is the file's, and becomes a sentence.
 fn say_that_it_is_our_fault(panic: &std::panic::PanicHookInfo<'_>) {
+    if qdrs_cli::batch::is_reading_a_workbook() {
+        return;
+    }
     let payload = panic.payload();
     let text = payload
         .downcast_ref::<&str>()

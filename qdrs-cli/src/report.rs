@@ -9,9 +9,16 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
+    batch::Extra,
     journal::{JobState, Phase},
     printer::printable,
 };
+
+/// The widest table that still has the batch's own columns, in characters.
+const TABLE_CHARS_MAX: usize = 120;
+/// The columns of a report in CSV; those of the batch follow.
+const CSV_HEADER: [&str; 10] =
+    ["serial", "state", "slot", "batch", "evidence", "hardware_id", "started_at", "changed_at", "failure", "detail"];
 
 /// How a report is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -59,6 +66,9 @@ pub struct Row {
     pub failure: Option<String>,
     /// What happened then.
     pub detail: Option<String>,
+    /// What the batch has beside the serial.
+    #[serde(skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
 }
 
 impl From<&JobState> for Row {
@@ -79,6 +89,7 @@ impl From<&JobState> for Row {
             changed_at: state.changed_at,
             failure,
             detail,
+            extra: state.extra.clone(),
         }
     }
 }
@@ -116,37 +127,48 @@ impl Report {
 
     fn table(&self, zone: &TimeZone) -> String {
         let at = |time: Timestamp| time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_header(["SERIAL", "STATE", "SLOT", "EVIDENCE", "STARTED", "CHANGED", "LAST FAILURE"]);
-        for row in &self.rows {
-            let cells = [
-                printable(&row.serial),
-                row.state.as_str().to_owned(),
-                row.slot.clone().unwrap_or_default(),
-                row.evidence.map(|evidence| evidence.to_string()).unwrap_or_default(),
-                at(row.started_at),
-                at(row.changed_at),
-                row.failure.clone().unwrap_or_default(),
-            ];
-            table.add_row(cells);
+        let extras = self.extra_names();
+        let lines = |extras: &[&str]| -> String {
+            let mut table = Table::new();
+            table.load_style(presets::NOTHING);
+            let header = ["SERIAL", "STATE", "SLOT", "EVIDENCE", "STARTED", "CHANGED", "LAST FAILURE"];
+            table.set_header(header.into_iter().map(str::to_owned).chain(extras.iter().map(|name| printable(name))));
+            for row in &self.rows {
+                let cells = [
+                    printable(&row.serial),
+                    row.state.as_str().to_owned(),
+                    row.slot.clone().unwrap_or_default(),
+                    row.evidence.map(|evidence| evidence.to_string()).unwrap_or_default(),
+                    at(row.started_at),
+                    at(row.changed_at),
+                    row.failure.clone().unwrap_or_default(),
+                ];
+                let extra = extras.iter().map(|name| printable(row.extra.get(name).unwrap_or_default()));
+                table.add_row(cells.into_iter().chain(extra));
+            }
+            table.lines().map(|line| line.trim_end().trim_start_matches(' ').to_owned() + "\n").collect()
+        };
+        let mut table = lines(&extras);
+        if !extras.is_empty() && table.lines().any(|line| line.chars().count() > TABLE_CHARS_MAX) {
+            table = lines(&[]) + &format!("\nToo wide for a table, but in CSV and JSON: {}\n", printable(&extras.join(", ")));
         }
-        let lines: String = table.lines().map(|line| line.trim_end().trim_start_matches(' ').to_owned() + "\n").collect();
         let totals: Vec<_> = self
             .totals()
             .into_iter()
             .filter(|(_, count)| *count > 0)
             .map(|(phase, count)| format!("{count} {}", phase.as_str()))
             .collect();
-        format!("{lines}\n{} serials{}{}\n", self.rows.len(), if totals.is_empty() { "" } else { ": " }, totals.join(", "))
+        format!("{table}\n{} serials{}{}\n", self.rows.len(), if totals.is_empty() { "" } else { ": " }, totals.join(", "))
     }
 
     fn csv(&self) -> String {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        let header =
-            ["serial", "state", "slot", "batch", "evidence", "hardware_id", "started_at", "changed_at", "failure", "detail"];
+        let extras = self.extra_names();
+        // A batch may have a column that is called as one of ours.
+        let named = |name: &&str| if CSV_HEADER.contains(name) { format!("{name} (batch)") } else { (*name).to_owned() };
+        let header = CSV_HEADER.iter().map(|name| (*name).to_owned()).chain(extras.iter().map(named));
         // Writing to memory can't fail.
-        let _ = writer.write_record(header);
+        let _ = writer.write_record(header.map(no_formula));
         for row in &self.rows {
             let cells = [
                 row.serial.clone(),
@@ -160,9 +182,21 @@ impl Report {
                 row.failure.clone().unwrap_or_default(),
                 row.detail.clone().unwrap_or_default(),
             ];
-            let _ = writer.write_record(cells.map(no_formula));
+            let extra = extras.iter().map(|name| row.extra.get(name).unwrap_or_default().to_owned());
+            let _ = writer.write_record(cells.into_iter().chain(extra).map(no_formula));
         }
         writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+
+    /// The names of what the batches have beside the serials, in the order in which they come first.
+    fn extra_names(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        for (name, _) in self.rows.iter().flat_map(|row| row.extra.iter()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     fn json(&self) -> String {
@@ -205,6 +239,7 @@ mod tests {
             changed_at: Timestamp::UNIX_EPOCH,
             failure: failure.map(str::to_owned),
             detail: failure.map(|_| "the device went away".to_owned()),
+            extra: Extra::default(),
         }
     }
 
@@ -220,6 +255,22 @@ mod tests {
         insta::assert_snapshot!(report.write(Format::Table, &TimeZone::UTC));
         insta::assert_snapshot!(report.write(Format::Csv, &TimeZone::UTC));
         insta::assert_snapshot!(report.write(Format::Json, &TimeZone::UTC));
+    }
+
+    #[test]
+    fn what_the_batch_has_beside_the_serials_comes_along() {
+        let extra = |json: &str| serde_json::from_str(json).expect("reads");
+        let mut rows = vec![row("A1", Phase::Passed, None), row("A2", Phase::Open, None)];
+        rows[0].extra = extra(r#"{"lot":"W47","state":"=new"}"#);
+        rows[1].extra = extra(r#"{"colour":"red"}"#);
+        let mut report = Report { rows };
+        insta::assert_snapshot!(
+            "beside",
+            [Format::Table, Format::Csv, Format::Json].map(|format| report.write(format, &TimeZone::UTC)).join("\n")
+        );
+        report.rows[1].extra = extra(&format!(r#"{{"note":"{}"}}"#, "x".repeat(60)));
+        let table = report.write(Format::Table, &TimeZone::UTC);
+        assert!(table.contains("in CSV and JSON: lot, state, note") && !table.contains("xxx"), "{table}");
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::{
     settings::{Flags, Settings},
 };
 
+mod ask;
+pub mod check;
 pub mod completions;
 pub mod config;
 pub mod man;
@@ -53,6 +55,8 @@ pub enum Command {
     Setup(setup::Args),
     /// Make a device ready for each serial number: register it, write, check, confirm
     Provision(provision::Args),
+    /// Look at a batch before the shift: form, duplicates, policy, what is taken, how long the hub will need
+    Check(check::Args),
     /// Register a serial number without a device; its connection string goes to a file
     Register(register::Args),
     /// Say what the service and this station know of a serial number

@@ -3,20 +3,21 @@
 //! Run again after anything (a failure, Ctrl-C, a power cut), it does what is left.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use qdrs_core::{
-    api::{AccessInfo, Code, Permission, State},
-    client::{Client, ClientError},
-    explain::Explain,
+    api::{AccessInfo, Code, Permission},
+    client::Client,
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::sync::watch;
+
+use super::ask;
 
 use crate::{
-    batch::Batch,
+    batch::{Batch, Reading},
     device::{self, Kind, Profile},
     failure::Failure,
     journal::{Journal, Phase},
@@ -27,9 +28,6 @@ use crate::{
     settings::Settings,
     station::{self, Plan, SlotPlan},
 };
-
-/// Serials that a dry run asks about at the same time.
-const STATUS_AT_ONCE_MAX: usize = 8;
 
 /// Which serial for which device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -45,7 +43,7 @@ pub struct Args {
     /// Serial number to make
     #[arg(value_name = "SERIAL")]
     serial: Option<String>,
-    /// CSV file, one serial number a row
+    /// CSV file or .xlsx, one serial number a row; further columns go into journal and report
     #[arg(long, value_name = "FILE")]
     batch: Option<PathBuf>,
     /// Which serial goes to which device
@@ -72,6 +70,8 @@ pub struct Args {
     /// Say what would be done, and write nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 /// Runs the command.
@@ -84,15 +84,30 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
     let Pair::Next = args.pair;
     settings.device.override_with("--device", args.device.clone());
     settings.ports.override_with("--port", Some(args.ports.clone()).filter(|ports| !ports.is_empty()));
+    let mut extras = HashMap::new();
+    let mut notices = Vec::new();
     let (batch, serials) = match (&args.serial, &args.batch) {
         (Some(serial), _) if serial.trim().is_empty() => {
             let help = "scan the label, or type what is printed on it";
             return Err(Failure::with_help(Code::SettingInvalid, "the serial number is empty", help).at("SERIAL"));
         }
+        (Some(_), _) if args.reading != Reading::default() => {
+            let help = "leave out `--column`, `--sheet`, `--policy` and `--skip-bad`: they say how a batch is read";
+            return Err(Failure::with_help(Code::SettingInvalid, "a single serial number is no batch", help).at("SERIAL"));
+        }
         (Some(serial), _) => (None, vec![serial.trim().to_owned()]),
         (None, Some(path)) => {
-            let batch = Batch::open(path)?;
-            (Some(batch.name), batch.rows.into_iter().map(|row| row.serial).collect())
+            let (batch, examined) = Batch::open(path, &args.reading, &args.reading.rules()?)?;
+            notices = examined.notices();
+            let mut serials = Vec::with_capacity(batch.rows.len());
+            for row in batch.rows {
+                let serial = String::from(row.serial);
+                if !row.extra.is_empty() {
+                    extras.insert(serial.clone(), row.extra);
+                }
+                serials.push(serial);
+            }
+            (Some(batch.name), serials)
         }
         // clap asks for one of the two.
         (None, None) => return Err(Failure::new(Code::BatchInvalid, "no serial number is given")),
@@ -101,6 +116,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
     let profile = Profile::settle(&settings.device, &args.set, &args.set_file)
         .map_err(|error| Failure::from(error).at(&settings.device.origin))?;
     let screen = Screen::new(ScreenOptions { json: settings.json, quiet: settings.quiet, verbose: settings.verbose > 0 });
+    notices.into_iter().for_each(|notice| screen.notice(notice));
     let client = super::connect(settings)?;
     show_waits(&client, &screen);
     if args.dry_run {
@@ -116,6 +132,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
         station: settings.station.value.clone(),
         batch: batch.clone(),
         serials,
+        extras,
         slots,
         may_take_over: access.permissions.contains(&Permission::TakeOver),
         take_over: args.take_over,
@@ -260,37 +277,20 @@ async fn dry_run(
     };
     let mut outcome = Outcome::AllPassed;
     let mut counts = BTreeMap::new();
-    let mut asked = JoinSet::new();
-    let mut answers = BTreeMap::new();
-    let (mut next, total) = (0, serials.len());
-    let mut serials = serials.into_iter().enumerate();
-    while next < total {
-        while asked.len() < STATUS_AT_ONCE_MAX {
-            let Some((at, serial)) = serials.next() else { break };
-            let client = client.clone();
-            asked.spawn(async move {
-                let status = client.status(&serial).await;
-                (at, serial, status)
-            });
-        }
-        match asked.join_next().await {
-            Some(Ok((at, serial, status))) => answers.insert(at, (serial, status)),
-            Some(Err(_)) | None => return Err(Failure::new(Code::Internal, "asking for a serial's status broke off")),
-        };
-        // In the batch's order, whichever answer comes first.
-        while let Some((serial, status)) = answers.remove(&next) {
-            let known = records.state(&serial).map(crate::journal::JobState::phase);
-            let event = intend(serial, known, status)?;
-            if let Event::Plan { intent, .. } = &event {
-                *counts.entry(intent.text()).or_insert(0_usize) += 1;
-                if *intent == Intent::Fail {
-                    outcome = Outcome::SomeFailed;
-                }
+    let total = serials.len();
+    ask::about_each(client, serials.into_iter(), |serial, status| {
+        let known = records.state(&serial).map(crate::journal::JobState::phase);
+        let event = intend(serial, known, status)?;
+        if let Event::Plan { intent, .. } = &event {
+            *counts.entry(intent.text()).or_insert(0_usize) += 1;
+            if *intent == Intent::Fail {
+                outcome = Outcome::SomeFailed;
             }
-            screen.show(&event);
-            next += 1;
         }
-    }
+        screen.show(&event);
+        Ok(())
+    })
+    .await?;
     let counts: Vec<_> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
     screen.notice(format!(
         "{total} in all: {}; nothing was written. Whether the policy takes a new serial shows when it is registered",
@@ -300,28 +300,18 @@ async fn dry_run(
     Ok(outcome)
 }
 
-/// What would be done with a serial, from what the journal and the service know of it.
-fn intend(
-    serial: String,
-    known: Option<Phase>,
-    status: Result<qdrs_core::api::SerialStatus, ClientError>,
-) -> Result<Event, Failure> {
-    let plan = |intent, fault| Event::Plan { serial: serial.clone(), intent, state: None, station: None, fault };
-    match status {
-        Ok(status) => {
-            let intent = match (status.state, known) {
-                (_, Some(Phase::Passed)) => Intent::Skip,
-                (State::Issued, Some(Phase::Written)) => Intent::Confirm,
-                (State::Confirmed, _) if status.yours => Intent::Skip,
-                (State::Reserved | State::Issued, _) if status.yours => Intent::Finish,
-                (State::Confirmed | State::Reserved | State::Issued, _) => Intent::Elsewhere,
-                (State::Released | State::Rejected, _) => Intent::Make,
-                (State::Conflict | State::Releasing | State::Scrapped, _) => Intent::Fail,
-            };
+/// What would be done with a serial, as an event.
+fn intend(serial: String, known: Option<Phase>, answer: ask::Answer) -> Result<Event, Failure> {
+    match (ask::intent_of(known, &answer), answer) {
+        (Ok(intent), Ok(status)) => {
             Ok(Event::Plan { serial, intent, state: Some(status.state), station: status.station, fault: None })
         }
-        Err(error) if error.code() == Code::SerialUnknown => Ok(plan(Intent::Make, None)),
-        Err(error) if error.code().scope().stops_the_run() => Err(error.into()),
-        Err(error) => Ok(plan(Intent::Fail, Some(Fault::of(&error)))),
+        (Ok(intent), Err(error)) => {
+            let fault = (intent == Intent::Fail).then(|| Fault::of(&error));
+            Ok(Event::Plan { serial, intent, state: None, station: None, fault })
+        }
+        (Err(()), Err(error)) => Err(error.into()),
+        // Only an error ends the run.
+        (Err(()), Ok(_)) => Err(Failure::new(Code::Internal, "an answer ended the run")),
     }
 }

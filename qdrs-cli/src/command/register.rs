@@ -4,6 +4,7 @@
 //! whole or not at all, it is read back, and only then is the registration confirmed.
 
 use std::{
+    collections::HashMap,
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
     sync::Arc,
@@ -19,6 +20,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::{
+    batch::Extra,
     failure::Failure,
     journal::{JobState, Step, Written},
     outcome::Outcome,
@@ -81,6 +83,7 @@ async fn register(args: Args, out: Out, settings: &Settings, printer: Printer) -
         journal: Arc::new(settings.open_journal()?),
         station: settings.station.value.clone(),
         batch: None,
+        extras: HashMap::new(),
         may_take_over: access.permissions.contains(&Permission::TakeOver),
         take_over: args.take_over,
     };
@@ -176,7 +179,8 @@ async fn start_anew_if_released(job: &Job, serial: &str) -> Result<(), Stopped> 
     }
     let serial = job.journal.state(serial).map_or_else(|| serial.to_owned(), |state| state.serial);
     let (key, confirm) = (Uuid::now_v7(), Uuid::now_v7());
-    let step = Step::Job { job: key, confirm, slot: None, batch: None, hardware_id: None, take_over: None };
+    let step =
+        Step::Job { job: key, confirm, slot: None, batch: None, hardware_id: None, take_over: None, extra: Extra::default() };
     Ok(job.note(&serial, step).await?)
 }
 

@@ -79,7 +79,15 @@ async fn until(settings: &Settings, serial: &str, out: &Path, last: &str) {
     let journal: Journal = settings.open_journal().expect("opens");
     let note = |step| journal.append(Entry::new(serial, step)).expect("appends");
     let job = Uuid::now_v7();
-    note(Step::Job { job, confirm: Uuid::now_v7(), slot: None, batch: None, hardware_id: None, take_over: None });
+    note(Step::Job {
+        job,
+        confirm: Uuid::now_v7(),
+        slot: None,
+        batch: None,
+        hardware_id: None,
+        take_over: None,
+        extra: Default::default(),
+    });
     if last == "job" {
         return;
     }

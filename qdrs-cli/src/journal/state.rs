@@ -8,6 +8,8 @@ use qdrs_core::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::batch::Extra;
+
 /// One line: what happened with a serial, and when.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Entry {
@@ -49,6 +51,9 @@ pub enum Step {
         /// The reason, when the job takes over an earlier registration.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         take_over: Option<String>,
+        /// What the batch has beside the serial.
+        #[serde(default, skip_serializing_if = "Extra::is_empty")]
+        extra: Extra,
     },
     /// The service has answered; the credential is sealed in it.
     Registered {
@@ -207,6 +212,8 @@ pub struct JobState {
     pub slot: Option<String>,
     /// The lot.
     pub batch: Option<String>,
+    /// What the batch has beside the serial.
+    pub extra: Extra,
     /// The board, as it was told to the service with the registration.
     pub hardware_id: Option<String>,
     /// The reason, when this job takes over an earlier registration; to be sent with every repeat.
@@ -243,6 +250,7 @@ impl JobState {
             confirm: Uuid::nil(),
             slot: None,
             batch: None,
+            extra: Extra::default(),
             hardware_id: None,
             take_over: None,
             registration: None,
@@ -283,13 +291,16 @@ impl JobState {
     pub(super) fn apply(&mut self, entry: Entry) {
         self.changed_at = entry.at;
         match entry.step {
-            Step::Job { job, confirm, slot, batch, hardware_id, take_over } => {
+            Step::Job { job, confirm, slot, batch, hardware_id, take_over, extra } => {
+                // A later job without the batch (`provision SERIAL`) takes nothing away.
+                let extra = if extra.is_empty() { std::mem::take(&mut self.extra) } else { extra };
                 let (order, started_at) = (self.order, self.started_at);
                 // The last writing is kept until the new job has its registration: only then is the old key dead.
                 let writing = self.writing.take();
                 *self = Self {
                     slot,
                     batch,
+                    extra,
                     hardware_id,
                     take_over,
                     job,

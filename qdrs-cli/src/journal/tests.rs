@@ -24,7 +24,7 @@ fn registration(serial: &str, reservation: Uuid) -> Box<Registration> {
 
 fn job(job: u128) -> Step {
     let (job, confirm) = (Uuid::from_u128(job), Uuid::from_u128(job + 1));
-    Step::Job { job, confirm, slot: Some("1".into()), batch: None, hardware_id: None, take_over: None }
+    Step::Job { job, confirm, slot: Some("1".into()), batch: None, hardware_id: None, take_over: None, extra: Default::default() }
 }
 
 fn written() -> Step {

@@ -3,7 +3,7 @@
 //! Whatever is told to the service or to a device stands in the journal before. So each step may be repeated after a
 //! `kill -9`, with the same keys and therefore the same effect. Knows no slot's thread and no order of serials.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use qdrs_core::{
@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::service::Service;
 use crate::{
+    batch::Extra,
     journal::{Entry, JobState, Journal, Step, Verdict},
     screen::Fault,
 };
@@ -55,6 +56,8 @@ pub(crate) struct Job {
     pub(crate) journal: Arc<Journal>,
     pub(crate) station: String,
     pub(crate) batch: Option<String>,
+    /// What the batch has beside some serials; for the journal.
+    pub(crate) extras: HashMap<String, Extra>,
     /// May this access code take over at all?
     pub(crate) may_take_over: bool,
     /// The operator's reason to take over what is not plainly this station's own.
@@ -127,6 +130,7 @@ impl Job {
             batch: self.batch.clone(),
             hardware_id: board.map(str::to_owned),
             take_over: take_over.map(str::to_owned),
+            extra: self.extras.get(&serial).cloned().unwrap_or_default(),
         };
         self.note(&serial, step).await?;
         let Some(state) = self.journal.state(&serial) else {

@@ -19,6 +19,7 @@ use qdrs_core::api::{Code, Evidence, State};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
+    batch::Extra,
     journal::{JobState, Journal},
     outcome::Outcome,
     screen::{Ending, Event, Fault, Screen, Step, Summary, Verdict},
@@ -62,6 +63,8 @@ pub struct Plan {
     pub batch: Option<String>,
     /// The serials, in their order, each once.
     pub serials: Vec<String>,
+    /// What the batch has beside some of them.
+    pub extras: HashMap<String, Extra>,
     /// The places.
     pub slots: Vec<SlotPlan>,
     /// May this access code take over registrations?
@@ -129,6 +132,7 @@ pub async fn run(
             journal,
             station: plan.station,
             batch: plan.batch,
+            extras: plan.extras,
             may_take_over: plan.may_take_over,
             take_over: plan.take_over,
         },

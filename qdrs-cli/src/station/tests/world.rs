@@ -96,6 +96,7 @@ impl World {
 
     fn plan(&self, serials: &[&str], trays: &[Tray]) -> Plan {
         Plan {
+            extras: Default::default(),
             station: self.station.clone(),
             batch: Some("autumn".into()),
             serials: serials.iter().map(ToString::to_string).collect(),

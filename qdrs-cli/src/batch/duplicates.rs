@@ -1,0 +1,70 @@
+//! Which serials stand in a list twice, at 16 bytes a serial.
+//!
+//! A keyed hash of each normal form is kept with its row. Equal hashes are only candidates: their rows are read again and
+//! compared, so two serials are never taken for one.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+};
+
+/// The serials seen so far.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    by: RandomState,
+    hashes: Vec<(u64, u32)>,
+}
+
+impl Seen {
+    /// Sees the normal form in a row.
+    pub(super) fn see(&mut self, serial: &str, row: u32) {
+        self.hashes.push((self.by.hash_one(serial), row));
+    }
+
+    /// How many were seen.
+    pub(super) fn count(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// The rows that may be the same as others, in order.
+    pub(super) fn candidates(mut self) -> Vec<u32> {
+        self.hashes.sort_unstable();
+        let alike = self.hashes.chunk_by(|a, b| a.0 == b.0).filter(|chunk| chunk.len() > 1);
+        let mut rows: Vec<u32> = alike.flatten().map(|(_, row)| *row).collect();
+        rows.sort_unstable();
+        rows
+    }
+}
+
+/// The candidates, read again.
+#[derive(Debug, Default)]
+pub(super) struct Again(HashMap<String, u32>);
+
+impl Again {
+    /// The row where the same serial stood first, if it did.
+    pub(super) fn first(&mut self, serial: String, row: u32) -> Option<u32> {
+        match self.0.entry(serial) {
+            std::collections::hash_map::Entry::Occupied(first) => Some(*first.get()),
+            std::collections::hash_map::Entry::Vacant(place) => {
+                place.insert(row);
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_serials_are_candidates_and_no_others_are_twins() {
+        let mut seen = Seen::default();
+        for (serial, row) in [("A1", 2), ("A2", 3), ("A1", 5), ("A3", 6), ("A2", 9), ("A1", 11)] {
+            seen.see(serial, row);
+        }
+        assert_eq!(seen.candidates(), [2, 3, 5, 9, 11]);
+        let mut again = Again::default();
+        assert_eq!([("A1", 2), ("A2", 3), ("A1", 5)].map(|(serial, row)| again.first(serial.into(), row)), [None, None, Some(2)]);
+    }
+}

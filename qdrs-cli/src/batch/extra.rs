@@ -1,0 +1,114 @@
+//! What stands in a batch beside a serial (lot, colour, order): it comes along into journal and report.
+
+use std::{fmt, sync::Arc};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{MapAccess, Visitor},
+    ser::SerializeMap,
+};
+
+/// The most that comes along with one serial, in bytes.
+pub(super) const EXTRA_BYTES_MAX: usize = 2048;
+
+/// Parts the values; a control character, which no value keeps.
+const BETWEEN: char = '\u{1f}';
+
+/// Named values of one serial, in the batch's order. The names are shared by all rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extra {
+    names: Arc<[String]>,
+    values: Box<str>,
+}
+
+impl Extra {
+    /// Puts them together. False when something was cut off, since it was too long.
+    pub(super) fn new<'v>(names: &Arc<[String]>, values: impl Iterator<Item = &'v str>) -> (Self, bool) {
+        let (mut joined, mut whole) = (String::new(), true);
+        for (at, value) in values.take(names.len()).enumerate() {
+            if at > 0 {
+                joined.push(BETWEEN);
+            }
+            for c in value.trim().chars() {
+                if joined.len() + c.len_utf8() + names.len() > EXTRA_BYTES_MAX {
+                    whole = false;
+                    break;
+                }
+                joined.push(if c.is_control() { ' ' } else { c });
+            }
+        }
+        let nothing = joined.chars().all(|c| c == BETWEEN);
+        (if nothing { Self::default() } else { Self { names: Arc::clone(names), values: joined.into() } }, whole)
+    }
+
+    /// The values that are there, each with its name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.names.iter().map(String::as_str).zip(self.values.split(BETWEEN)).filter(|(_, value)| !value.is_empty())
+    }
+
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The value of that name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+}
+
+impl Serialize for Extra {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.iter() {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Extra {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Extra;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("names with their texts")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Extra, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry::<String, String>()? {
+                    pairs.push(pair);
+                }
+                let (names, values): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+                Ok(Extra::new(&names.into(), values.iter().map(String::as_str)).0)
+            }
+        }
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_keep_their_names_and_their_order_through_json() {
+        let names: Arc<[String]> = ["lot", "colour", "an empty one", "note"].map(str::to_owned).into();
+        let (extra, whole) = Extra::new(&names, ["W47", " red ", "", "two\nlines\u{1f}"].into_iter());
+        assert!(whole);
+        let json = serde_json::to_string(&extra).expect("serialises");
+        assert_eq!(json, r#"{"lot":"W47","colour":"red","note":"two lines"}"#);
+        let back: Extra = serde_json::from_str(&json).expect("reads");
+        assert!(back.iter().eq(extra.iter()));
+        assert_eq!((back.get("note"), back.get("an empty one"), back.get("size")), (Some("two lines"), None, None));
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_nothing_is_no_extra() {
+        let names: Arc<[String]> = ["a".to_owned(), "b".to_owned()].into();
+        let (extra, whole) = Extra::new(&names, [&*"ä".repeat(3000), "x"].into_iter());
+        assert!(!whole && extra.get("a").is_some_and(|text| text.len() <= EXTRA_BYTES_MAX));
+        assert!(Extra::new(&names, ["", " "].into_iter()).0.is_empty());
+    }
+}

@@ -1,0 +1,315 @@
+//! Row for row: is there a serial, is it sound, and if not, what happened to it?
+//!
+//! With the owner's policy at hand, the policy judges, and what a text looks like only explains its verdict. Without one,
+//! what a spreadsheet plainly did to a serial is a fault, too. Nothing is mended silently: what is left out around a serial
+//! is told, and what is lost stays lost.
+
+use qdrs_core::serial::{SERIAL_BYTES_MAX, SerialError, Shown};
+
+use super::{
+    BATCH_ROWS_MAX,
+    column::Column,
+    damage::{self, Damage},
+    duplicates::Seen,
+    finding::{Findings, Grid, Kind},
+    layout::Layout,
+    ranges::Ranges,
+    record::{Cell, Record},
+    rules::Rules,
+    shape,
+    text::is_comment,
+};
+
+/// The most zeros that are put back to explain a serial.
+const ZEROS_MAX: usize = 12;
+
+/// What stands in front of a sum, in small letters.
+const TOTALS: [&str; 14] = [
+    "total",
+    "totals",
+    "sum",
+    "summe",
+    "gesamt",
+    "gesamtsumme",
+    "somme",
+    "suma",
+    "totaal",
+    "totale",
+    "subtotal",
+    "grand total",
+    "合计",
+    "合計",
+];
+
+/// A row that can be made, so far: a later look at the whole column, or a twin, may still refuse it.
+#[derive(Debug)]
+pub(super) struct Good<'a> {
+    pub(super) line: u32,
+    /// As it is sent to the service.
+    pub(super) serial: &'a str,
+    pub(super) record: &'a Record,
+}
+
+/// Judges the rows of one file, in their order.
+pub(super) struct Judge<'a> {
+    rules: &'a Rules,
+    layout: &'a Layout,
+    grid: &'a Grid,
+    formulas: &'a Ranges,
+    pub(super) findings: Findings,
+    pub(super) seen: Seen,
+    whole: Column,
+    /// Rows with something in them.
+    pub(super) rows: usize,
+    /// The line after the last row or comment.
+    next: u32,
+    /// A row without a serial: if it is the last one, it may be a total.
+    missing: Option<(u32, String)>,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(rules: &'a Rules, layout: &'a Layout, grid: &'a Grid, formulas: &'a Ranges) -> Self {
+        Self {
+            rules,
+            layout,
+            grid,
+            formulas,
+            findings: Findings::default(),
+            seen: Seen::default(),
+            whole: Column::default(),
+            rows: 0,
+            next: 0,
+            missing: None,
+        }
+    }
+
+    /// Looks at one row. None when it is no serial, or a bad one.
+    pub(super) fn judge<'r>(&mut self, record: &'r Record) -> Option<Good<'r>> {
+        let line = record.line;
+        if self.layout.header.is_some_and(|header| line <= header) {
+            if self.layout.title.is_some_and(|title| title <= line) && Some(line) != self.layout.header && !record.is_blank() {
+                self.findings.add(Kind::Title, line, "", String::new);
+            }
+            return None;
+        }
+        let serial = record.get(self.layout.column);
+        if serial.is_empty() && record.is_blank() {
+            return None;
+        }
+        if !self.grid.is_sheet() && is_comment(record.get(0)) {
+            self.note_gap(line);
+            self.next = line + 1;
+            self.findings.add(Kind::Comment, line, "", String::new);
+            return None;
+        }
+        self.note_gap(line);
+        self.next = line + 1 + record.lines_more();
+        self.rows += 1;
+        if let Some((line, _)) = self.missing.take() {
+            self.findings.add(Kind::Missing, line, "", String::new);
+        }
+        if self.seen.count() >= BATCH_ROWS_MAX {
+            self.findings.add(Kind::TooMany, line, "", || BATCH_ROWS_MAX.to_string());
+            return None;
+        }
+        let serial = self.sound(record, serial)?;
+        Some(Good { line, serial, record })
+    }
+
+    /// The list has ended.
+    pub(super) fn conclude(mut self) -> (Findings, Seen, usize) {
+        if let Some((line, text)) = self.missing.take() {
+            let kind = if text.is_empty() { Kind::Missing } else { Kind::Total };
+            self.findings.add(kind, line, &text, String::new);
+        }
+        if !self.rules.own {
+            self.whole.conclude(&mut self.findings);
+        }
+        (self.findings, self.seen, self.rows)
+    }
+
+    fn note_gap(&mut self, line: u32) {
+        if self.rows > 0 && line > self.next {
+            self.findings.add_range(Kind::EmptyRow, self.next, line - 1);
+        }
+    }
+
+    /// The serial in a row, if it can be made.
+    fn sound<'r>(&mut self, record: &'r Record, raw: &'r str) -> Option<&'r str> {
+        let line = record.line;
+        let kind = record.kind(self.layout.column);
+        let text = raw.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+        match kind {
+            Cell::Text if text.is_empty() => {
+                self.missing = Some((line, total(record, self.layout.column)));
+                return None;
+            }
+            Cell::Text | Cell::Number | Cell::Padded => {}
+            Cell::Rounded => self.damaged(Kind::Rounded, line, text, || {
+                let why = if text.contains('.') { "it has a fraction" } else { "a spreadsheet keeps 15 digits of it" };
+                why.to_owned()
+            })?,
+            Cell::Date => self.damaged(Kind::Damaged(Damage::Date), line, text, String::new)?,
+            Cell::Bool => self.damaged(Kind::Truth, line, text, String::new)?,
+            Cell::Error => self.damaged(Kind::Damaged(Damage::ErrorValue), line, text, String::new)?,
+        }
+        let (serial, normal) = if self.rules.own { self.valid(record, raw, text) } else { self.plausible(record, text) }?;
+        self.note(record, raw, serial, &normal);
+        self.seen.see(&normal, line);
+        Some(serial)
+    }
+
+    /// The serial and its normal form, if the owner's policy takes it.
+    fn valid<'r>(&mut self, record: &Record, raw: &'r str, text: &'r str) -> Option<(&'r str, String)> {
+        // A million good rows come here and no further.
+        let error = match self.rules.check(raw) {
+            Ok(normal) => return Some((text, normal)),
+            Err(error) => error,
+        };
+        if let Some(inner) = damage::unmarked(text)
+            && let Ok(normal) = self.rules.check(inner)
+        {
+            self.findings.add(Kind::Marked, record.line, text, || inner.to_owned());
+            return Some((inner, normal));
+        }
+        self.refused(record, text, &error);
+        None
+    }
+
+    /// The same where nobody has a policy: it has what every serial has, and nobody did anything to it.
+    fn plausible<'r>(&mut self, record: &Record, text: &'r str) -> Option<(&'r str, String)> {
+        let inner = damage::unmarked(text).unwrap_or(text);
+        let normal = match self.rules.check(inner) {
+            Ok(normal) if !is_total(inner) && damage::of(inner).is_none() => normal,
+            Ok(normal) => {
+                // Only what it looks like is against it.
+                let error = SerialError::Pattern { serial: Shown::new(&normal), expected: "a serial".to_owned() };
+                self.refused(record, inner, &error);
+                return None;
+            }
+            Err(error) => {
+                self.refused(record, inner, &error);
+                return None;
+            }
+        };
+        if self.layout.shape.is_some() && shape::of(inner) != self.layout.shape && self.note_shifted(record, inner) {
+            return None;
+        }
+        if inner != text {
+            self.findings.add(Kind::Marked, record.line, text, || inner.to_owned());
+        }
+        Some((inner, normal))
+    }
+
+    fn damaged(&mut self, kind: Kind, line: u32, text: &str, y: impl FnOnce() -> String) -> Option<()> {
+        self.findings.add(kind, line, text, y);
+        None
+    }
+
+    /// Says why a text is no serial. The one place where a policy's word becomes a row's fault.
+    fn refused(&mut self, record: &Record, text: &str, error: &SerialError) {
+        let line = record.line;
+        if text.contains('\n') {
+            let first = text.lines().next().unwrap_or_default();
+            return self.findings.add(Kind::Lines, line, first, String::new);
+        }
+        if is_total(text) {
+            return self.findings.add(Kind::Total, line, text, String::new);
+        }
+        if let Some(damage) = damage::of(text) {
+            return self.findings.add(Kind::Damaged(damage), line, text, String::new);
+        }
+        if let Some(whole) = self.with_zeros(text) {
+            let whole = Shown::new(&whole);
+            return self.findings.add(Kind::ZerosLost, line, text, || format!("`{whole}`"));
+        }
+        if self.note_shifted(record, text) {
+            return;
+        }
+        self.findings.add(Kind::Refused(word_of(error)), line, text, || error.to_string());
+    }
+
+    /// Says that the serial stands in another column, if it does.
+    fn note_shifted(&mut self, record: &Record, text: &str) -> bool {
+        let Some((column, serial)) = self.elsewhere(record) else { return false };
+        let place = format!("{} (`{}`)", self.grid.column(column), Shown::new(serial));
+        self.findings.add(Kind::Shifted, record.line, text, || place);
+        true
+    }
+
+    /// The serial that a number becomes with its zeros, if the owner's policy takes that.
+    fn with_zeros(&self, text: &str) -> Option<String> {
+        if !self.rules.own || text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) || text.len() > SERIAL_BYTES_MAX
+        {
+            return None;
+        }
+        (1..=ZEROS_MAX).map(|zeros| format!("{}{text}", "0".repeat(zeros))).find(|whole| self.rules.check(whole).is_ok())
+    }
+
+    /// Another column with a serial, where serials don't stand in other rows.
+    fn elsewhere<'r>(&self, record: &'r Record) -> Option<(usize, &'r str)> {
+        let columns = (0..record.len()).filter(|column| *column != self.layout.column && !self.layout.alike.contains(column));
+        let mut cells = columns.map(|column| (column, record.get(column).trim()));
+        if self.rules.own {
+            return cells.find(|(_, cell)| !cell.is_empty() && self.rules.check(cell).is_ok());
+        }
+        let usual = self.layout.shape.as_deref()?;
+        cells.find(|(_, cell)| shape::of(cell).as_deref() == Some(usual))
+    }
+
+    /// What is worth knowing of a serial that is taken.
+    fn note(&mut self, record: &Record, raw: &str, serial: &str, normal: &str) {
+        let (line, kind) = (record.line, record.kind(self.layout.column));
+        let around = |c: char| raw.starts_with(c) || raw.ends_with(c);
+        if raw.len() != serial.len() && raw.trim().len() != raw.len() {
+            let hard = ['\u{a0}', '\u{202f}', '\u{2007}'].into_iter().any(around);
+            self.findings.add(if hard { Kind::NonBreaking } else { Kind::Blanks }, line, serial, String::new);
+        }
+        if self.layout.header.is_some() && (self.layout.width..record.len()).any(|column| !record.get(column).trim().is_empty()) {
+            self.findings.add(Kind::Wider, line, "", String::new);
+        }
+        if self.formulas.has(line) {
+            self.findings.add(Kind::Cached, line, serial, String::new);
+        }
+        if kind == Cell::Padded {
+            self.findings.add(Kind::Padded, line, serial, String::new);
+        }
+        if !self.rules.own {
+            return self.whole.see(line, serial, kind);
+        }
+        if kind == Cell::Number {
+            self.findings.add(Kind::Number, line, serial, || "the policy takes it".to_owned());
+        }
+        if normal != serial && normal.eq_ignore_ascii_case(serial) {
+            self.findings.add(Kind::Letters, line, serial, || "the policy writes".to_owned());
+        }
+    }
+}
+
+/// What tells that a row without a serial is a sum: a word for it, or a number.
+fn total(record: &Record, column: usize) -> String {
+    let cells = || record.cells().enumerate().filter(|(at, _)| *at != column).map(|(_, cell)| cell.trim());
+    let told = cells().find(|cell| is_total(cell));
+    let number = || cells().find(|cell| !cell.is_empty() && cell.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b',')));
+    told.or_else(number).unwrap_or_default().to_owned()
+}
+
+fn is_total(text: &str) -> bool {
+    if text.len() > 40 {
+        return false;
+    }
+    let words = text.trim_end_matches(|c: char| !c.is_alphabetic()).to_lowercase();
+    TOTALS.contains(&words.as_str())
+}
+
+fn word_of(error: &SerialError) -> &'static str {
+    match error {
+        SerialError::Empty { .. } => "empty",
+        SerialError::TooShort { .. } => "too-short",
+        SerialError::TooLong { .. } => "too-long",
+        SerialError::Character { .. } => "character",
+        SerialError::Pattern { .. } => "pattern",
+        SerialError::Rule { kind, .. } => kind,
+        SerialError::DeviceId { .. } => "device-id",
+    }
+}

@@ -1,0 +1,332 @@
+//! Which column holds the serials, whether there is a header, and which further columns come along.
+//!
+//! The column is the one that is asked for; else the one whose header is called `serial`, `serial number` or alike; else
+//! the only one that looks like serials; else the first. Where two could be meant, nobody guesses: that is a fault.
+
+use super::{
+    damage::{self, Damage},
+    record::Record,
+    rules::Rules,
+    shape,
+};
+
+/// How many rows are looked at.
+pub(super) const HEAD_ROWS: usize = 200;
+/// How many rows a title above the header may take.
+const TITLE_ROWS_MAX: usize = 10;
+/// How few rows tell nothing about a column.
+const ROWS_MIN: usize = 3;
+/// How few digits no serial has, for a column that nobody named.
+const DIGITS_MIN: usize = 4;
+/// The most further columns that come along.
+pub(super) const EXTRA_COLUMNS_MAX: usize = 32;
+/// The longest name of a column that is kept, in characters.
+const NAME_CHARS_MAX: usize = 64;
+
+/// What a column of serials is called, without blanks and signs.
+const NAMES: [&str; 24] = [
+    "serial",
+    "serialnumber",
+    "serialno",
+    "serialnr",
+    "serialnum",
+    "serials",
+    "serialnumbers",
+    "sn",
+    "sno",
+    "seriennummer",
+    "seriennummern",
+    "seriennr",
+    "snr",
+    "numérodesérie",
+    "numerodeserie",
+    "númerodeserie",
+    "numerodiserie",
+    "numérosérie",
+    "matricola",
+    "serienummer",
+    "serienr",
+    "序列号",
+    "序號",
+    "シリアル番号",
+];
+
+/// Where things stand in each row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// The serials' column, from 0.
+    pub(super) column: usize,
+    /// Its name, if there is a header.
+    pub(super) name: Option<String>,
+    /// The header's line.
+    pub(super) header: Option<u32>,
+    /// The first line above the header that is not empty, if it is not the header.
+    pub(super) title: Option<u32>,
+    /// How many columns a row should have: the header's, without a header the most of the first rows.
+    pub(super) width: usize,
+    /// The further columns, and their names.
+    pub(super) extras: Vec<(usize, String)>,
+    /// What the serials look like, if they look alike.
+    pub(super) shape: Option<String>,
+    /// Other columns that look like serials in most rows.
+    pub(super) alike: Vec<usize>,
+    /// Was the column found by its looks alone, and not the first?
+    pub(super) guessed: bool,
+}
+
+/// Why no column could be found: one sentence, and how to mend it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unclear {
+    pub(super) line: Option<u32>,
+    pub(super) why: String,
+    pub(super) help: String,
+}
+
+/// Is it what a column of serials is called?
+pub(super) fn is_a_name(cell: &str) -> bool {
+    NAMES.contains(&word(cell).as_str())
+}
+
+fn word(cell: &str) -> String {
+    cell.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()
+}
+
+/// "Serial number of the device": nobody's serial says so and has no digit.
+fn speaks_of_serials(cell: &str) -> bool {
+    let word = word(cell);
+    is_a_name(cell) || (word.contains("serial") && !word.contains(|c: char| c.is_ascii_digit()))
+}
+
+impl Layout {
+    /// Finds it out from the first rows. `letters`: columns may be asked for by letter, as in a sheet.
+    pub(super) fn of(head: &[Record], asked: Option<&str>, rules: &Rules, letters: bool) -> Result<Self, Unclear> {
+        let at = header(head, asked, rules);
+        let header = at.map(|at| &head[at]);
+        let rows = &head[at.map_or(0, |at| at + 1)..];
+        let width = header.map_or_else(|| head.iter().map(Record::len).max().unwrap_or(0), Record::len).max(1);
+        let widest = head.iter().map(Record::len).max().unwrap_or(0).max(width);
+        let label = |column: usize| label(header, column, letters);
+        let alike: Vec<usize> = (0..widest).filter(|column| looks_like_serials(rows, *column, rules)).collect();
+        let mut guessed = false;
+        let column = match (asked, header) {
+            (Some(asked), _) => by_request(asked, header, widest, letters)?,
+            (None, Some(header)) if header.cells().any(speaks_of_serials) => by_name(header)?,
+            _ => match alike[..] {
+                // Nothing looks like serials, or the first column does and no other.
+                [] | [0] => 0,
+                [only] => {
+                    guessed = true;
+                    only
+                }
+                [one, other, ..] => {
+                    return Err(Unclear {
+                        line: None,
+                        why: format!("two columns look like serial numbers, {} and {}", label(one), label(other)),
+                        help: format!("say which with `--column {}`", argument(header, one, letters)),
+                    });
+                }
+            },
+        };
+        if rules.own && asked.is_none() && rows.len() >= ROWS_MIN && !alike.contains(&column) {
+            let taken = rows.iter().any(|row| rules.check(row.get(column)).is_ok());
+            if let (false, [other]) = (taken, &alike[..]) {
+                return Err(Unclear {
+                    line: None,
+                    why: format!("the policy takes no serial of {}, but those of {}", label(column), label(*other)),
+                    help: format!("if those are meant, say `--column {}`", argument(header, *other, letters)),
+                });
+            }
+        }
+        let name_of = |column: usize| {
+            let name = header.map(|header| header.get(column).trim()).filter(|name| !name.is_empty());
+            name.map(|name| name.chars().filter(|c| !c.is_control()).take(NAME_CHARS_MAX).collect::<String>())
+        };
+        let extras = (0..widest).filter(|other| *other != column && rows.iter().any(|row| !row.get(*other).trim().is_empty()));
+        let extras = extras.map(|column| (column, name_of(column).unwrap_or_else(|| place(column, letters))));
+        Ok(Self {
+            column,
+            name: name_of(column),
+            header: header.map(|header| header.line),
+            title: at.filter(|at| *at > 0).map(|_| head[0].line),
+            width,
+            extras: extras.take(EXTRA_COLUMNS_MAX).collect(),
+            shape: shape::common(rows.iter().map(|row| row.get(column).trim())),
+            alike: alike.into_iter().filter(|other| *other != column).collect(),
+            guessed,
+        })
+    }
+}
+
+/// The row that is the header, if there is one.
+fn header(head: &[Record], asked: Option<&str>, rules: &Rules) -> Option<usize> {
+    let wanted = |cell: &str| asked.is_some_and(|asked| same(cell, asked));
+    let named = head.iter().take(TITLE_ROWS_MAX).position(|row| row.cells().any(|cell| speaks_of_serials(cell) || wanted(cell)));
+    if named.is_some() {
+        return named;
+    }
+    // Words above numbers.
+    let has_digit = |row: &Record| row.cells().any(|cell| cell.contains(|c: char| c.is_ascii_digit()));
+    let [first, rest @ ..] = head else { return None };
+    let is_valid = rules.own && first.cells().any(|cell| rules.check(cell).is_ok());
+    let is_formula = first.cells().any(|cell| damage::of(cell.trim()).is_some());
+    (!is_valid && !is_formula && !has_digit(first) && rest.iter().any(has_digit)).then_some(0)
+}
+
+fn same(cell: &str, asked: &str) -> bool {
+    !asked.trim().is_empty() && cell.trim().to_lowercase() == asked.trim().to_lowercase()
+}
+
+fn by_request(asked: &str, header: Option<&Record>, width: usize, letters: bool) -> Result<usize, Unclear> {
+    let asked = asked.trim();
+    let named: Vec<usize> =
+        header.map(|header| (0..header.len()).filter(|at| same(header.get(*at), asked)).collect()).unwrap_or_default();
+    let by_place = || match asked.parse::<usize>() {
+        Ok(number) => number.checked_sub(1),
+        Err(_) if letters && (1..=3).contains(&asked.len()) && asked.bytes().all(|b| b.is_ascii_alphabetic()) => {
+            let number = asked.bytes().fold(0, |sum, b| sum * 26 + usize::from(b.to_ascii_uppercase() - b'A') + 1);
+            Some(number - 1)
+        }
+        Err(_) => None,
+    };
+    match named[..] {
+        [only] => return Ok(only),
+        [one, other, ..] => {
+            return Err(Unclear {
+                line: header.map(|header| header.line),
+                why: format!("two columns are called `{asked}`, number {} and number {}", one + 1, other + 1),
+                help: format!("say which by its number: `--column {}`", one + 1),
+            });
+        }
+        [] => {}
+    }
+    by_place().filter(|column| *column < width).ok_or_else(|| Unclear {
+        line: None,
+        why: format!("there is no column `{asked}`"),
+        help: match header {
+            Some(header) => {
+                let names: Vec<_> = header.cells().take(8).map(|name| format!("`{}`", name.trim())).collect();
+                format!("its columns are {}; name one, or its number", names.join(", "))
+            }
+            None => format!("it has no header and columns 1 to {width}; say which by its number"),
+        },
+    })
+}
+
+fn by_name(header: &Record) -> Result<usize, Unclear> {
+    let named: Vec<usize> = (0..header.len()).filter(|at| is_a_name(header.get(*at))).collect();
+    match named[..] {
+        [only] => Ok(only),
+        [] => Ok((0..header.len()).find(|at| speaks_of_serials(header.get(*at))).unwrap_or(0)),
+        [one, other, ..] => (0..header.len()).find(|at| word(header.get(*at)) == "serial").ok_or_else(|| Unclear {
+            line: Some(header.line),
+            why: format!(
+                "two columns may hold the serial numbers, `{}` and `{}`",
+                header.get(one).trim(),
+                header.get(other).trim()
+            ),
+            help: format!("say which: `--column {}`", argument(Some(header), one, false)),
+        }),
+    }
+}
+
+/// Do most rows have something in this column that the policy takes; or without a policy, each something else of one shape?
+fn looks_like_serials(rows: &[Record], column: usize, rules: &Rules) -> bool {
+    let texts: Vec<&str> = rows.iter().map(|row| row.get(column).trim()).filter(|text| !text.is_empty()).collect();
+    if texts.len() < ROWS_MIN || texts.len() * 5 < rows.len() * 4 {
+        return false;
+    }
+    if rules.own {
+        return texts.iter().filter(|text| rules.check(text).is_ok()).count() * 2 >= texts.len();
+    }
+    let distinct = texts.iter().collect::<std::collections::HashSet<_>>().len() == texts.len();
+    let digits = |shape: &str| shape.bytes().filter(|byte| *byte == b'9').count();
+    distinct
+        && texts.iter().filter(|text| matches!(damage::of(text), Some(Damage::Date | Damage::Decimal))).count() * 2 < texts.len()
+        && shape::common(texts.iter().copied()).is_some_and(|shape| digits(&shape) >= DIGITS_MIN && !shape.contains(' '))
+}
+
+/// `column 2 `S/N``, for a sentence.
+fn label(header: Option<&Record>, column: usize, letters: bool) -> String {
+    match header.map(|header| header.get(column).trim()).filter(|name| !name.is_empty()) {
+        Some(name) => format!("{} `{name}`", place(column, letters)),
+        None => place(column, letters),
+    }
+}
+
+/// `column 2`, or `column B` of a sheet.
+pub(super) fn place(column: usize, letters: bool) -> String {
+    if letters { format!("column {}", letters_of(column)) } else { format!("column {}", column + 1) }
+}
+
+/// `B`, `AA`.
+pub(super) fn letters_of(column: usize) -> String {
+    let (mut rest, mut letters) = (column + 1, Vec::new());
+    while rest > 0 {
+        rest -= 1;
+        letters.push(b'A' + (rest % 26) as u8);
+        rest /= 26;
+    }
+    letters.iter().rev().map(|letter| char::from(*letter)).collect()
+}
+
+/// What to say after `--column`.
+fn argument(header: Option<&Record>, column: usize, letters: bool) -> String {
+    match header.map(|header| header.get(column).trim()).filter(|name| !name.is_empty()) {
+        Some(name) if name.chars().all(|c| c.is_alphanumeric() || c == '_') => name.to_owned(),
+        Some(name) if !name.contains('\'') => format!("'{name}'"),
+        _ if letters => letters_of(column),
+        _ => (column + 1).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::record::Cell;
+
+    fn records(text: &str) -> Vec<Record> {
+        let row = |(at, line): (usize, &str)| {
+            let mut record = Record::default();
+            record.clear(at as u32 + 1);
+            line.split(',').enumerate().for_each(|(column, cell)| record.put(column, Cell::Text, cell));
+            record
+        };
+        text.lines().enumerate().map(row).collect()
+    }
+
+    fn column(text: &str, asked: Option<&str>) -> Result<(usize, Option<u32>), String> {
+        let layout = Layout::of(&records(text), asked, &Rules::none(), true);
+        layout.map(|layout| (layout.column, layout.header)).map_err(|unclear| format!("{}; {}", unclear.why, unclear.help))
+    }
+
+    #[test]
+    fn the_column_is_found_by_request_by_name_and_by_its_looks() {
+        assert_eq!(column("serial\nA1", None), Ok((0, Some(1))));
+        assert_eq!(column("id,S/N,colour\n1,A1,red", None), Ok((1, Some(1))));
+        assert_eq!(column("Order 4711\n\nid,Serial Number\n1,A1", None), Ok((1, Some(3))));
+        assert_eq!(column("Serial number of the device,x\nA1,", None), Ok((0, Some(1))));
+        assert_eq!(column("A1,red\nA2,blue", None), Ok((0, None)));
+        assert_eq!(column("no,label\n1,QD-0001\n2,QD-0002\n3,QD-0003", None), Ok((1, Some(1))));
+        assert_eq!(column("a,b\n1,A1", Some("b")), Ok((1, Some(1))));
+        assert_eq!(column("a,b\n1,A1", Some("2")), Ok((1, Some(1))));
+        assert_eq!(column("a,b\n1,A1", Some("B")), Ok((1, Some(1))));
+        assert_eq!(column("1,A1\n2,A2", Some("2")), Ok((1, None)));
+        assert_eq!(
+            column("a,b\n1,A1", Some("c")),
+            Err("there is no column `c`; its columns are `a`, `b`; name one, or its number".into())
+        );
+        assert_eq!(
+            column("serial number,sn\n1,2", None),
+            Err("two columns may hold the serial numbers, `serial number` and `sn`; say which: `--column 'serial number'`".into())
+        );
+        assert_eq!(
+            column("AB-0001,17001\nAB-0002,17005\nAB-0003,17009", None),
+            Err("two columns look like serial numbers, column A and column B; say which with `--column A`".into())
+        );
+    }
+
+    #[test]
+    fn letters_are_those_of_a_sheet() {
+        assert_eq!([0, 25, 26, 701, 702].map(letters_of), ["A", "Z", "AA", "ZZ", "AAA"]);
+    }
+}

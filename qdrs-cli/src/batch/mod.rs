@@ -1,0 +1,387 @@
+//! The batch: which serial numbers are to be made, one a row of a file that came out of a spreadsheet.
+//!
+//! Text with any usual separator, quote, encoding and line end, or an .xlsx itself. The file is read row by row and never
+//! held: once for its encoding, once for what its columns are, once for its serials, and once more only where two may be
+//! the same. All that is wrong is said at once, by kind and with all rows; nothing is done while anything is wrong, unless
+//! the good rows are asked for.
+//!
+//! [`encoding`], [`text`] and [`sheet`] give rows; [`layout`] finds the column; [`judge`] looks at each row, [`column`] and
+//! [`duplicates`] at all of them; [`finding`] is what is said. Which serials are valid is the policy's to say, which are
+//! free the service's.
+
+use std::{
+    io,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use qdrs_core::{api::Code, explain::Explain};
+
+use crate::failure::Failure;
+
+mod column;
+mod damage;
+mod duplicates;
+mod encoding;
+mod extra;
+mod finding;
+mod judge;
+mod layout;
+mod ranges;
+mod record;
+mod rules;
+mod shape;
+mod sheet;
+mod source;
+#[cfg(test)]
+mod tests;
+mod text;
+mod zip_guard;
+
+pub use extra::Extra;
+pub use finding::{Finding, Kind, advice};
+pub use ranges::Ranges;
+pub use rules::Rules;
+pub use sheet::is_reading_a_workbook;
+
+use finding::{Findings, Grid};
+use judge::{Good, Judge};
+use layout::{HEAD_ROWS, Layout, Unclear};
+use record::Record;
+use source::Source;
+use text::Ended;
+
+/// The longest file, in bytes.
+pub const BATCH_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// The most serials in one file: as many as a sheet has rows.
+pub const BATCH_ROWS_MAX: usize = 1_048_576;
+
+/// How a batch is read: the same flags for every command that reads one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "How the batch is read")]
+pub struct Reading {
+    /// Column with the serial numbers: its name, or its number from 1 (of an .xlsx its letter, too)
+    #[arg(long, value_name = "NAME|N")]
+    pub column: Option<String>,
+    /// Sheet of an .xlsx [default: the first with data]
+    #[arg(long, value_name = "NAME")]
+    pub sheet: Option<String>,
+    /// Policy that the serial numbers must follow, as a file from the product owner
+    #[arg(long, value_name = "FILE.toml")]
+    pub policy: Option<PathBuf>,
+    /// Go on with the good rows, and say which are left out
+    #[arg(long)]
+    pub skip_bad: bool,
+}
+
+impl Reading {
+    /// What a serial must be: the named policy's, or what holds for every serial.
+    ///
+    /// # Errors
+    ///
+    /// When the policy can't be used.
+    pub fn rules(&self) -> Result<Rules, Failure> {
+        self.policy.as_deref().map_or_else(|| Ok(Rules::none()), Rules::read)
+    }
+}
+
+/// The serials of one file, in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The file's name without its ending: the batch's name unless it is given another.
+    pub name: String,
+    /// The serials.
+    pub rows: Vec<Row>,
+}
+
+/// One serial of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Where it stands in the file, counted from 1.
+    pub line: u32,
+    /// The serial as it stands there, without blanks around it.
+    pub serial: Box<str>,
+    /// What stands beside it.
+    pub extra: Extra,
+}
+
+/// What a look at all of a file told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examined {
+    /// The file.
+    pub path: PathBuf,
+    /// How it is written and which column was taken, in words.
+    pub about: String,
+    /// Rows with something in them.
+    pub rows: usize,
+    /// Rows that can't be used.
+    pub bad: Ranges,
+    /// All there is to say, faults first.
+    pub findings: Vec<Finding>,
+    grid: Grid,
+}
+
+impl Examined {
+    /// How many rows can be used.
+    pub fn good(&self) -> usize {
+        self.rows.saturating_sub(self.bad.count())
+    }
+
+    /// Adds what the service said of some serials: the row, the serial, what it means, and a clause about it.
+    pub fn add_answers(&mut self, answers: impl IntoIterator<Item = (u32, String, Kind, String)>) {
+        let mut findings = Findings::default();
+        for (row, serial, kind, clause) in answers {
+            findings.add(kind, row, &serial, || clause);
+        }
+        self.bad.join(&findings.bad());
+        self.bad.sort();
+        self.findings.extend(findings.told(&self.grid));
+        self.findings.sort_by_key(|finding| !finding.kind.is_fault());
+    }
+
+    /// Is that row one that can't be used?
+    pub fn bad_has(&self, row: u32) -> bool {
+        self.bad.has(row)
+    }
+
+    /// The faults alone.
+    pub fn faults(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.kind.is_fault())
+    }
+
+    /// What is to be said before the batch is made: what is worth knowing, each fault of a row that is left out, and which.
+    pub fn notices(&self) -> Vec<String> {
+        let said = |finding: &Finding| match finding.place.as_str() {
+            "" => finding.what.clone(),
+            place => format!("{place}: {}", finding.what),
+        };
+        self.findings.iter().map(said).chain(self.left_out()).collect()
+    }
+
+    /// `2 of 24 rows are left out: lines 3, 7`; none when all are good.
+    pub fn left_out(&self) -> Option<String> {
+        let count = self.bad.count();
+        let are = if count == 1 { "is" } else { "are" };
+        let word = if self.grid.is_sheet() { "row" } else { "line" };
+        (count > 0).then(|| format!("{count} of {} rows {are} left out: {}", self.rows, self.bad.said(word, "")))
+    }
+}
+
+/// Why a batch can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    /// The file can't be read at all.
+    #[error("the batch `{}` can't be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's word.
+        source: io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("`{}` {why}", path.display())]
+    NoBatch {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        why: String,
+        /// How to mend it.
+        help: String,
+    },
+    /// It does not say which column holds the serials.
+    #[error("{why}")]
+    Unclear {
+        /// Where.
+        at: String,
+        /// What could be meant.
+        why: String,
+        /// How to say which.
+        help: String,
+    },
+    /// Some rows are wrong.
+    #[error("{} of the {} rows in `{}` can't be used", .0.bad.count(), .0.rows, .0.path.display())]
+    Rows(Box<Examined>),
+}
+
+impl Explain for BatchError {
+    fn code(&self) -> Code {
+        Code::BatchInvalid
+    }
+
+    fn at(&self) -> Option<String> {
+        match self {
+            Self::Unclear { at, .. } => Some(at.clone()),
+            _ => None,
+        }
+    }
+
+    fn help(&self) -> String {
+        match self {
+            Self::Unreadable { .. } => "check the path and that this user may read the file".into(),
+            Self::NoBatch { help, .. } | Self::Unclear { help, .. } => help.clone(),
+            Self::Rows(examined) => {
+                let mend = advice(&examined.findings).unwrap_or("mend the rows and save the file");
+                format!("{mend}; nothing was done yet, and `--skip-bad` goes on with the {} good ones", examined.good())
+            }
+        }
+    }
+
+    fn each(&self) -> Vec<&dyn Explain> {
+        match self {
+            Self::Rows(examined) => examined.faults().map(|fault| fault as &dyn Explain).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Batch {
+    /// Reads a batch: all of it, or nothing if anything is wrong; with `--skip-bad` the good rows.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with the file, at once.
+    pub fn open(path: &Path, reading: &Reading, rules: &Rules) -> Result<(Self, Examined), BatchError> {
+        let mut rows = Vec::new();
+        let mut names: Arc<[String]> = Arc::default();
+        let examined = examine(path, reading, rules, &mut |good| {
+            if names.is_empty() {
+                names = good.extra_names().into();
+            }
+            let (extra, whole) = good.extra(&names);
+            rows.push(Row { line: good.line(), serial: good.serial().into(), extra });
+            whole
+        })?;
+        rows.retain(|row| !examined.bad.has(row.line));
+        if rows.is_empty() || (!reading.skip_bad && examined.bad.count() > 0) {
+            return Err(BatchError::Rows(Box::new(examined)));
+        }
+        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok((Self { name, rows }, examined))
+    }
+}
+
+/// A row that can be made, as far as it can be told before all are seen.
+pub struct Taken<'a> {
+    good: Good<'a>,
+    layout: &'a Layout,
+}
+
+impl Taken<'_> {
+    /// Where it stands.
+    pub fn line(&self) -> u32 {
+        self.good.line
+    }
+
+    /// As it is sent to the service.
+    pub fn serial(&self) -> &str {
+        self.good.serial
+    }
+
+    fn extra_names(&self) -> Vec<String> {
+        self.layout.extras.iter().map(|(_, name)| name.clone()).collect()
+    }
+
+    fn extra(&self, names: &Arc<[String]>) -> (Extra, bool) {
+        Extra::new(names, self.layout.extras.iter().map(|(column, _)| self.good.record.get(*column)))
+    }
+}
+
+/// Looks at all of a file, and gives each row that is good so far to `take`, which answers whether it could keep all of it.
+///
+/// # Errors
+///
+/// When the file can't be read, is no list, or does not say which column is meant. Bad rows are no error here.
+pub fn examine(
+    path: &Path,
+    reading: &Reading,
+    rules: &Rules,
+    take: &mut dyn FnMut(Taken<'_>) -> bool,
+) -> Result<Examined, BatchError> {
+    let mut source = Source::open(path, reading)?;
+    let mut head: Vec<Record> = Vec::new();
+    let letters = source.is_sheet();
+    source.each(path, &mut |record| {
+        if !record.is_blank() && (letters || !text::is_comment(record.get(0))) {
+            head.push(record.clone());
+        }
+        if head.len() < HEAD_ROWS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    let layout = Layout::of(&head, reading.column.as_deref(), rules, letters).map_err(|unclear| unclear_in(path, unclear))?;
+    drop(head);
+    let grid = Grid { path: path.to_owned(), letter: letters.then(|| layout::letters_of(layout.column)) };
+    let formulas = source.formulas(path, layout.column)?;
+    let mut judge = Judge::new(rules, &layout, &grid, &formulas);
+    let ended = source.each(path, &mut |record| {
+        if let Some(good) = judge.judge(record) {
+            let line = good.line;
+            if !take(Taken { good, layout: &layout }) {
+                judge.findings.add(Kind::ExtraCut, line, "", String::new);
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    let (mut findings, seen, mut rows) = judge.conclude();
+    match ended {
+        Ended::Whole => {}
+        Ended::TooLong(line) => findings.add(Kind::TooLong, line, "", String::new),
+        Ended::TooWide(line) => findings.add(Kind::TooWide, line, "", String::new),
+    }
+    rows += usize::from(ended != Ended::Whole);
+    if rows == 0 {
+        return Err(BatchError::NoBatch {
+            path: path.to_owned(),
+            why: "holds no serial number".into(),
+            help: "write one serial number a row, under a header `serial`".into(),
+        });
+    }
+    let candidates = seen.candidates();
+    if !candidates.is_empty() {
+        find_twins(&mut source, path, rules, &layout, &candidates, &grid, &mut findings)?;
+    }
+    source.note(&mut findings);
+    if layout.guessed {
+        findings.add_whole(Kind::Guessed, grid.column(layout.column));
+    }
+    let bad = findings.bad();
+    let about = source.about(&layout, letters);
+    Ok(Examined { path: path.to_owned(), about, rows, findings: findings.told(&grid), bad, grid })
+}
+
+/// Compares serials with equal hashes, and adds those that are really the same.
+fn find_twins(
+    source: &mut Source,
+    path: &Path,
+    rules: &Rules,
+    layout: &Layout,
+    candidates: &[u32],
+    grid: &Grid,
+    findings: &mut Findings,
+) -> Result<(), BatchError> {
+    let mut again = duplicates::Again::default();
+    source.each(path, &mut |record| {
+        if candidates.binary_search(&record.line).is_ok() {
+            let raw = record.get(layout.column);
+            let normal = rules.check(raw).or_else(|error| match damage::unmarked(raw.trim()) {
+                Some(inner) => rules.check(inner),
+                None => Err(error),
+            });
+            if let Ok(normal) = normal {
+                let shown = normal.clone();
+                if let Some(first) = again.first(normal, record.line) {
+                    findings.add(Kind::Duplicate, record.line, &shown, || grid.one(first));
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(())
+}
+
+fn unclear_in(path: &Path, unclear: Unclear) -> BatchError {
+    let at = match unclear.line {
+        Some(line) => format!("{}, line {line}", path.display()),
+        None => path.display().to_string(),
+    };
+    BatchError::Unclear { at, why: unclear.why, help: unclear.help }
+}

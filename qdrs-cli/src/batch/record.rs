@@ -1,0 +1,107 @@
+//! One row of a batch as it was read, before anybody knows which column is which.
+
+/// The most columns that are looked at; what stands further right is left out.
+pub(super) const COLUMNS_MAX: usize = 256;
+
+/// What a sheet's cell says of its value beyond its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Cell {
+    /// Text: what was typed is what is there. Every field of a text file is one.
+    #[default]
+    Text,
+    /// A number that is shown as it was typed, but for zeros in front of it.
+    Number,
+    /// A number whose format shows its zeros: the text has them.
+    Padded,
+    /// A number with more digits than a spreadsheet keeps, or with a fraction.
+    Rounded,
+    /// A date or a time.
+    Date,
+    /// `TRUE` or `FALSE`.
+    Bool,
+    /// `#REF!` and its like.
+    Error,
+}
+
+/// One row. Reused from row to row, so that a million of them cost no allocation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    /// Where it begins in the file: the line, or the sheet's row; counted from 1.
+    pub(super) line: u32,
+    /// All cells, one after the other.
+    text: String,
+    /// Where each ends.
+    ends: Vec<usize>,
+    /// Of a sheet: what each cell is. Empty for a text file.
+    kinds: Vec<Cell>,
+}
+
+impl Record {
+    /// The cell of a column, counted from 0; empty when the row is shorter.
+    pub(super) fn get(&self, column: usize) -> &str {
+        match self.ends.get(column) {
+            Some(end) => {
+                let start = if column == 0 { 0 } else { self.ends[column - 1] };
+                self.text.get(start..*end).unwrap_or_default()
+            }
+            None => "",
+        }
+    }
+
+    /// What the cell is.
+    pub(super) fn kind(&self, column: usize) -> Cell {
+        self.kinds.get(column).copied().unwrap_or_default()
+    }
+
+    /// How many cells it has.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// All cells.
+    pub(super) fn cells(&self) -> impl Iterator<Item = &str> {
+        (0..self.ends.len()).map(|column| self.get(column))
+    }
+
+    /// Is there nothing in it?
+    pub(super) fn is_blank(&self) -> bool {
+        self.text.chars().all(|c| c.is_whitespace() || matches!(c, ',' | ';' | '\u{feff}'))
+    }
+
+    /// Does one of its cells run over several lines?
+    pub(super) fn lines_more(&self) -> u32 {
+        self.text.bytes().filter(|byte| *byte == b'\n').count() as u32
+    }
+
+    /// An empty one in the same memory.
+    pub(super) fn clear(&mut self, line: u32) {
+        self.line = line;
+        self.text.clear();
+        self.ends.clear();
+        self.kinds.clear();
+    }
+
+    /// Adds a cell of a sheet, after empty ones up to its column.
+    pub(super) fn put(&mut self, column: usize, kind: Cell, text: &str) {
+        if column < self.ends.len() || column >= COLUMNS_MAX {
+            return;
+        }
+        self.ends.resize(column, self.text.len());
+        self.kinds.resize(column, Cell::Text);
+        self.text.push_str(text);
+        self.ends.push(self.text.len());
+        self.kinds.push(kind);
+    }
+
+    /// Takes the buffers out, to be filled by a reader of text.
+    pub(super) fn take(&mut self) -> (Vec<u8>, Vec<usize>) {
+        self.kinds.clear();
+        (std::mem::take(&mut self.text).into_bytes(), std::mem::take(&mut self.ends))
+    }
+
+    /// Puts them back. What is no UTF-8 (the file changed while it was read) becomes U+FFFD.
+    pub(super) fn fill(&mut self, text: Vec<u8>, ends: Vec<usize>) {
+        self.text = String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        self.ends = ends;
+    }
+}

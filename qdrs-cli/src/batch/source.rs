@@ -1,0 +1,126 @@
+//! Where a batch's rows come from: told by what the file begins with, never by its name.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    ops::ControlFlow,
+    path::Path,
+};
+
+use super::{
+    BATCH_BYTES_MAX, BatchError, Reading,
+    encoding::{self, Encoding, Sniffed},
+    finding::{Findings, Kind},
+    layout::{self, Layout},
+    ranges::Ranges,
+    record::Record,
+    sheet::{Broken, Sheet},
+    text::{Ended, Text},
+};
+
+/// Where rows come from.
+pub(super) enum Source {
+    Text(Text),
+    Sheet(Box<Sheet>),
+}
+
+impl Source {
+    pub(super) fn open(path: &Path, reading: &Reading) -> Result<Self, BatchError> {
+        let no_batch = |why: &str, help: &str| BatchError::NoBatch { path: path.to_owned(), why: why.into(), help: help.into() };
+        let unreadable = |source| BatchError::Unreadable { path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(unreadable)?;
+        if file.metadata().map_err(unreadable)?.is_dir() {
+            return Err(unreadable(io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        let mut begins = [0; 512];
+        let read = file.read(&mut begins).map_err(unreadable)?;
+        let begins = &begins[..read];
+        let starts = |text: &str| begins.to_ascii_lowercase().windows(text.len()).any(|window| window == text.as_bytes());
+        if begins.starts_with(b"PK\x03\x04") {
+            if starts("mimetypeapplication/vnd.oasis") {
+                return Err(no_batch("is an OpenDocument spreadsheet", "save it as .xlsx, or as `CSV UTF-8`"));
+            }
+            let sheet = Sheet::open(path, reading.sheet.as_deref());
+            return sheet.map(|sheet| Self::Sheet(Box::new(sheet))).map_err(|broken| broken_in(path, broken));
+        }
+        if let Some(sheet) = &reading.sheet {
+            return Err(no_batch(
+                "is no .xlsx, so it has no sheets",
+                &format!("leave out `--sheet {sheet}`, or name another file"),
+            ));
+        }
+        if begins.starts_with(b"\xD0\xCF\x11\xE0") {
+            return Err(no_batch(
+                "is an .xls of old, or a workbook with a password",
+                "save it as .xlsx without a password, or as `CSV UTF-8`",
+            ));
+        }
+        if begins.starts_with(b"%PDF") {
+            return Err(no_batch("is a PDF", "ask for the list as .xlsx, or as `CSV UTF-8`"));
+        }
+        if starts("<html") || starts("<table") || starts("<!doctype") || starts("<?xml") {
+            return Err(no_batch(
+                "is a web page or XML, whatever its name says",
+                "open it in a spreadsheet program and save it as .xlsx",
+            ));
+        }
+        let sniffed = sniff(path).map_err(unreadable)?;
+        if sniffed.bytes > BATCH_BYTES_MAX {
+            return Err(no_batch("is larger than 256 MiB", "divide the batch into several files"));
+        }
+        if sniffed.binary {
+            return Err(no_batch("is no text", "name a CSV file or an .xlsx with the serial numbers"));
+        }
+        Ok(Self::Text(Text::open(path.to_owned(), sniffed).map_err(unreadable)?))
+    }
+
+    pub(super) fn is_sheet(&self) -> bool {
+        matches!(self, Self::Sheet(_))
+    }
+
+    pub(super) fn each(&mut self, path: &Path, take: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> Result<Ended, BatchError> {
+        match self {
+            Self::Text(text) => text.each(take).map_err(|source| BatchError::Unreadable { path: path.to_owned(), source }),
+            Self::Sheet(sheet) => sheet.each(take).map(|()| Ended::Whole).map_err(|broken| broken_in(path, broken)),
+        }
+    }
+
+    pub(super) fn formulas(&mut self, path: &Path, column: usize) -> Result<Ranges, BatchError> {
+        match self {
+            Self::Text(_) => Ok(Ranges::default()),
+            Self::Sheet(sheet) => sheet.formulas(column).map_err(|broken| broken_in(path, broken)),
+        }
+    }
+
+    /// How it is written, and which column was taken.
+    pub(super) fn about(&self, layout: &Layout, letters: bool) -> String {
+        let column = layout::place(layout.column, letters);
+        let column = match &layout.name {
+            Some(name) => format!("{column} `{name}`"),
+            None => format!("{column}, no header"),
+        };
+        match self {
+            Self::Text(text) => format!("{}, {column}", text.about()),
+            Self::Sheet(sheet) => format!("sheet `{}`, {column}", sheet.name),
+        }
+    }
+
+    /// What is worth knowing of its encoding.
+    pub(super) fn note(&self, findings: &mut Findings) {
+        let Self::Text(text) = self else { return };
+        let Sniffed { encoding, not_utf8: Some(line), .. } = text.sniffed() else { return };
+        let what = match encoding {
+            Encoding::Utf8 => "has bytes that are no UTF-8; they became \u{fffd}. Save it as `CSV UTF-8`".to_owned(),
+            other => format!("is not UTF-8, so all is read as {}; if names look wrong, save it as `CSV UTF-8`", other.name()),
+        };
+        findings.add(Kind::Encoding, *line, "", || what);
+    }
+}
+
+fn sniff(path: &Path) -> io::Result<Sniffed> {
+    encoding::sniff(File::open(path)?, BATCH_BYTES_MAX)
+}
+
+fn broken_in(path: &Path, broken: Broken) -> BatchError {
+    BatchError::NoBatch { path: path.to_owned(), why: broken.why, help: broken.help }
+}
