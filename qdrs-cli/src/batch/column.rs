@@ -5,12 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{
-    finding::{Findings, Kind},
-    ranges::Ranges,
-    record::Cell,
-    shape,
-};
+use super::{finding::Findings, kind::Kind, ranges::Ranges, record::Cell, shape};
 
 /// The most shapes that are told apart.
 const SHAPES_MAX: usize = 512;
@@ -95,7 +90,7 @@ impl Column {
                     Kind::ZerosLost,
                     rows,
                     example,
-                    &format!("`{example:0>longest$}`, {longest} digits as others have"),
+                    &format!("`{example:0>longest$}`, as others have {longest} digits"),
                 );
                 lost.join(rows);
                 let rest = alike.rows.count() - rows.count();

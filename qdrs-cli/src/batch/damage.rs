@@ -118,6 +118,8 @@ fn is_decimal(text: &str) -> bool {
 
 /// A day, a month of a year, or a time, as spreadsheets write them.
 fn is_date(text: &str) -> bool {
+    // `05. Mrz`
+    let text = &*text.replace(". ", ".");
     let (day, clock) = text.split_once([' ', 'T']).map_or((text, None), |(day, clock)| (day, Some(clock)));
     if clock.is_some_and(|clock| !is_clock(clock)) {
         return false;
@@ -185,6 +187,7 @@ mod tests {
             ("5-Mar", Some(Damage::Date)),
             ("Mar-05", Some(Damage::Date)),
             ("05.03.2026", Some(Damage::Date)),
+            ("05. Mrz", Some(Damage::Date)),
             ("3/5/26", Some(Damage::Date)),
             ("2026-03-05 00:00:00", Some(Damage::Date)),
             ("12:30", Some(Damage::Date)),

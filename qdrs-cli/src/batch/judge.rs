@@ -11,7 +11,8 @@ use super::{
     column::Column,
     damage::{self, Damage},
     duplicates::Seen,
-    finding::{Findings, Grid, Kind},
+    finding::{Findings, Grid},
+    kind::Kind,
     layout::Layout,
     ranges::Ranges,
     record::{Cell, Record},
@@ -112,6 +113,9 @@ impl<'a> Judge<'a> {
             self.findings.add(Kind::TooMany, line, "", || BATCH_ROWS_MAX.to_string());
             return None;
         }
+        if self.swallows_rows(record) {
+            return None;
+        }
         let serial = self.sound(record, serial)?;
         Some(Good { line, serial, record })
     }
@@ -134,6 +138,29 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Does a quotation mark hold further rows in this one? A note of several lines is none, one with serials in it is.
+    fn swallows_rows(&mut self, record: &Record) -> bool {
+        let more = record.lines_more();
+        if more == 0 || self.grid.is_sheet() {
+            return false;
+        }
+        let is_serial = |text: &str| match (self.rules.own, &self.layout.shape) {
+            (true, _) => self.rules.check(text).is_ok(),
+            (false, usual) => usual.is_some() && shape::of(text) == *usual,
+        };
+        let holds_rows = |cell: &str| {
+            cell.lines().skip(1).any(|line| line.split([',', ';', '\t', '|', '"']).any(|text| is_serial(text.trim())))
+        };
+        let serial = record.get(self.layout.column);
+        if !serial.trim().contains('\n') && !record.cells().any(holds_rows) {
+            return false;
+        }
+        let first = record.cells().find(|cell| cell.contains('\n')).and_then(|cell| cell.lines().next()).unwrap_or_default();
+        // The row itself is counted already.
+        self.rows += self.findings.add_taken(Kind::Lines, record.line, record.line + more, first) - 1;
+        true
+    }
+
     /// The serial in a row, if it can be made.
     fn sound<'r>(&mut self, record: &'r Record, raw: &'r str) -> Option<&'r str> {
         let line = record.line;
@@ -141,17 +168,18 @@ impl<'a> Judge<'a> {
         let text = raw.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
         match kind {
             Cell::Text if text.is_empty() => {
-                self.missing = Some((line, total(record, self.layout.column)));
+                if self.formulas.has(line) {
+                    self.findings.add(Kind::Uncalculated, line, "", String::new);
+                } else if !self.note_shifted(record) {
+                    self.missing = Some((line, total(record, self.layout.column)));
+                }
                 return None;
             }
             Cell::Text | Cell::Number | Cell::Padded => {}
-            Cell::Rounded => self.damaged(Kind::Rounded, line, text, || {
-                let why = if text.contains('.') { "it has a fraction" } else { "a spreadsheet keeps 15 digits of it" };
-                why.to_owned()
-            })?,
-            Cell::Date => self.damaged(Kind::Damaged(Damage::Date), line, text, String::new)?,
-            Cell::Bool => self.damaged(Kind::Truth, line, text, String::new)?,
-            Cell::Error => self.damaged(Kind::Damaged(Damage::ErrorValue), line, text, String::new)?,
+            Cell::Rounded => self.damaged(if text.contains('.') { Kind::Fraction } else { Kind::Rounded }, line, text)?,
+            Cell::Date => self.damaged(Kind::Damaged(Damage::Date), line, text)?,
+            Cell::Bool => self.damaged(Kind::Truth, line, text)?,
+            Cell::Error => self.damaged(Kind::Damaged(Damage::ErrorValue), line, text)?,
         }
         let (serial, normal) = if self.rules.own { self.valid(record, raw, text) } else { self.plausible(record, text) }?;
         self.note(record, raw, serial, &normal);
@@ -192,7 +220,7 @@ impl<'a> Judge<'a> {
                 return None;
             }
         };
-        if self.layout.shape.is_some() && shape::of(inner) != self.layout.shape && self.note_shifted(record, inner) {
+        if self.layout.shape.is_some() && shape::of(inner) != self.layout.shape && self.note_shifted(record) {
             return None;
         }
         if inner != text {
@@ -201,18 +229,14 @@ impl<'a> Judge<'a> {
         Some((inner, normal))
     }
 
-    fn damaged(&mut self, kind: Kind, line: u32, text: &str, y: impl FnOnce() -> String) -> Option<()> {
-        self.findings.add(kind, line, text, y);
+    fn damaged(&mut self, kind: Kind, line: u32, text: &str) -> Option<()> {
+        self.findings.add(kind, line, text, String::new);
         None
     }
 
     /// Says why a text is no serial. The one place where a policy's word becomes a row's fault.
     fn refused(&mut self, record: &Record, text: &str, error: &SerialError) {
         let line = record.line;
-        if text.contains('\n') {
-            let first = text.lines().next().unwrap_or_default();
-            return self.findings.add(Kind::Lines, line, first, String::new);
-        }
         if is_total(text) {
             return self.findings.add(Kind::Total, line, text, String::new);
         }
@@ -223,17 +247,17 @@ impl<'a> Judge<'a> {
             let whole = Shown::new(&whole);
             return self.findings.add(Kind::ZerosLost, line, text, || format!("`{whole}`"));
         }
-        if self.note_shifted(record, text) {
+        if self.note_shifted(record) {
             return;
         }
         self.findings.add(Kind::Refused(word_of(error)), line, text, || error.to_string());
     }
 
     /// Says that the serial stands in another column, if it does.
-    fn note_shifted(&mut self, record: &Record, text: &str) -> bool {
+    fn note_shifted(&mut self, record: &Record) -> bool {
         let Some((column, serial)) = self.elsewhere(record) else { return false };
         let place = format!("{} (`{}`)", self.grid.column(column), Shown::new(serial));
-        self.findings.add(Kind::Shifted, record.line, text, || place);
+        self.findings.add(Kind::Shifted, record.line, "", || place);
         true
     }
 
@@ -281,17 +305,19 @@ impl<'a> Judge<'a> {
             self.findings.add(Kind::Number, line, serial, || "the policy takes it".to_owned());
         }
         if normal != serial && normal.eq_ignore_ascii_case(serial) {
-            self.findings.add(Kind::Letters, line, serial, || "the policy writes".to_owned());
+            self.findings.add(Kind::Letters, line, serial, || "what the policy writes".to_owned());
         }
     }
 }
 
-/// What tells that a row without a serial is a sum: a word for it, or a number.
+/// What tells that a row without a serial is a sum: a word for it, or nothing but numbers.
 fn total(record: &Record, column: usize) -> String {
-    let cells = || record.cells().enumerate().filter(|(at, _)| *at != column).map(|(_, cell)| cell.trim());
-    let told = cells().find(|cell| is_total(cell));
-    let number = || cells().find(|cell| !cell.is_empty() && cell.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b',')));
-    told.or_else(number).unwrap_or_default().to_owned()
+    let others = record.cells().enumerate().filter(|(at, _)| *at != column).map(|(_, cell)| cell.trim());
+    let cells: Vec<&str> = others.filter(|cell| !cell.is_empty()).collect();
+    let is_number =
+        |cell: &&str| !cell.starts_with('0') && cell.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b','));
+    let told = cells.iter().find(|cell| is_total(cell));
+    told.or_else(|| cells.first().filter(|_| cells.iter().all(is_number))).copied().unwrap_or_default().to_owned()
 }
 
 fn is_total(text: &str) -> bool {

@@ -3,6 +3,8 @@
 //! The column is the one that is asked for; else the one whose header is called `serial`, `serial number` or alike; else
 //! the only one that looks like serials; else the first. Where two could be meant, nobody guesses: that is a fault.
 
+use qdrs_core::serial::Shown;
+
 use super::{
     damage::{self, Damage},
     record::Record,
@@ -106,6 +108,10 @@ impl Layout {
         let width = header.map_or_else(|| head.iter().map(Record::len).max().unwrap_or(0), Record::len).max(1);
         let widest = head.iter().map(Record::len).max().unwrap_or(0).max(width);
         let label = |column: usize| label(header, column, letters);
+        let shown = |column: usize| {
+            let first = rows.iter().map(|row| row.get(column).trim()).find(|text| !text.is_empty()).unwrap_or_default();
+            format!("{} (`{}`, …)", label(column), Shown::new(first))
+        };
         let alike: Vec<usize> = (0..widest).filter(|column| looks_like_serials(rows, *column, rules)).collect();
         let mut guessed = false;
         let column = match (asked, header) {
@@ -121,7 +127,7 @@ impl Layout {
                 [one, other, ..] => {
                     return Err(Unclear {
                         line: None,
-                        why: format!("two columns look like serial numbers, {} and {}", label(one), label(other)),
+                        why: format!("two columns look like serial numbers, {} and {}", shown(one), shown(other)),
                         help: format!("say which with `--column {}`", argument(header, one, letters)),
                     });
                 }
@@ -159,13 +165,15 @@ impl Layout {
 
 /// The row that is the header, if there is one.
 fn header(head: &[Record], asked: Option<&str>, rules: &Rules) -> Option<usize> {
-    let wanted = |cell: &str| asked.is_some_and(|asked| same(cell, asked));
-    let named = head.iter().take(TITLE_ROWS_MAX).position(|row| row.cells().any(|cell| speaks_of_serials(cell) || wanted(cell)));
+    // A number is a place, unless a header that is there anyway has it as a name.
+    let asked = asked.filter(|asked| asked.trim().parse::<usize>().is_err());
+    let has_digit = |row: &Record| row.cells().any(|cell| cell.contains(|c: char| c.is_ascii_digit()));
+    let wanted = |row: &Record| !has_digit(row) && row.cells().any(|cell| asked.is_some_and(|asked| same(cell, asked)));
+    let named = head.iter().take(TITLE_ROWS_MAX).position(|row| row.cells().any(speaks_of_serials) || wanted(row));
     if named.is_some() {
         return named;
     }
     // Words above numbers.
-    let has_digit = |row: &Record| row.cells().any(|cell| cell.contains(|c: char| c.is_ascii_digit()));
     let [first, rest @ ..] = head else { return None };
     let is_valid = rules.own && first.cells().any(|cell| rules.check(cell).is_ok());
     let is_formula = first.cells().any(|cell| damage::of(cell.trim()).is_some());
@@ -321,7 +329,7 @@ mod tests {
         );
         assert_eq!(
             column("AB-0001,17001\nAB-0002,17005\nAB-0003,17009", None),
-            Err("two columns look like serial numbers, column A and column B; say which with `--column A`".into())
+            Err("two columns look like serial numbers, column A (`AB-0001`, …) and column B (`17001`, …); say which with `--column A`".into())
         );
     }
 

@@ -27,6 +27,7 @@ mod encoding;
 mod extra;
 mod finding;
 mod judge;
+mod kind;
 mod layout;
 mod ranges;
 mod record;
@@ -40,7 +41,8 @@ mod text;
 mod zip_guard;
 
 pub use extra::Extra;
-pub use finding::{Finding, Kind, advice};
+pub use finding::{Finding, advice};
+pub use kind::Kind;
 pub use ranges::Ranges;
 pub use rules::Rules;
 pub use sheet::is_reading_a_workbook;
@@ -221,8 +223,11 @@ impl Explain for BatchError {
             Self::Unreadable { .. } => "check the path and that this user may read the file".into(),
             Self::NoBatch { help, .. } | Self::Unclear { help, .. } => help.clone(),
             Self::Rows(examined) => {
-                let mend = advice(&examined.findings).unwrap_or("mend the rows and save the file");
-                format!("{mend}; nothing was done yet, and `--skip-bad` goes on with the {} good ones", examined.good())
+                let mend = advice(examined).unwrap_or("mend the rows and save the file");
+                match examined.good() {
+                    0 => mend.to_owned(),
+                    good => format!("{mend}; nothing was done yet, and `--skip-bad` goes on with {}", good_ones(good)),
+                }
             }
         }
     }
@@ -322,12 +327,12 @@ pub fn examine(
         ControlFlow::Continue(())
     })?;
     let (mut findings, seen, mut rows) = judge.conclude();
-    match ended {
-        Ended::Whole => {}
-        Ended::TooLong(line) => findings.add(Kind::TooLong, line, "", String::new),
-        Ended::TooWide(line) => findings.add(Kind::TooWide, line, "", String::new),
-    }
-    rows += usize::from(ended != Ended::Whole);
+    rows += match ended {
+        Ended::Whole => 0,
+        Ended::TooLong(line) => findings.add_taken(Kind::TooLong, line, line, ""),
+        Ended::TooWide(line) => findings.add_taken(Kind::TooWide, line, line, ""),
+        Ended::Unclosed { line, last } => findings.add_taken(Kind::Unclosed, line, last, ""),
+    };
     if rows == 0 {
         return Err(BatchError::NoBatch {
             path: path.to_owned(),
@@ -376,6 +381,11 @@ fn find_twins(
         ControlFlow::Continue(())
     })?;
     Ok(())
+}
+
+/// `the good one`, `the 7 good ones`.
+pub(crate) fn good_ones(good: usize) -> String {
+    if good == 1 { "the good one".to_owned() } else { format!("the {good} good ones") }
 }
 
 fn unclear_in(path: &Path, unclear: Unclear) -> BatchError {

@@ -10,7 +10,8 @@ use std::{
 use super::{
     BATCH_BYTES_MAX, BatchError, Reading,
     encoding::{self, Encoding, Sniffed},
-    finding::{Findings, Kind},
+    finding::Findings,
+    kind::Kind,
     layout::{self, Layout},
     ranges::Ranges,
     record::Record,
@@ -100,6 +101,7 @@ impl Source {
             None => format!("{column}, no header"),
         };
         match self {
+            Self::Text(text) if text.about().is_empty() => column,
             Self::Text(text) => format!("{}, {column}", text.about()),
             Self::Sheet(sheet) => format!("sheet `{}`, {column}", sheet.name),
         }
@@ -110,8 +112,10 @@ impl Source {
         let Self::Text(text) = self else { return };
         let Sniffed { encoding, not_utf8: Some(line), .. } = text.sniffed() else { return };
         let what = match encoding {
-            Encoding::Utf8 => "has bytes that are no UTF-8; they became \u{fffd}. Save it as `CSV UTF-8`".to_owned(),
-            other => format!("is not UTF-8, so all is read as {}; if names look wrong, save it as `CSV UTF-8`", other.name()),
+            Encoding::Utf8 => "the file has bytes that are no UTF-8, from here on; save it as `CSV UTF-8`".to_owned(),
+            other => {
+                format!("the file is not UTF-8, so it is read as {}; if names look wrong, save it as `CSV UTF-8`", other.name())
+            }
         };
         findings.add(Kind::Encoding, *line, "", || what);
     }

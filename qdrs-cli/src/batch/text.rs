@@ -28,6 +28,13 @@ pub(super) enum Ended {
     Whole,
     /// The row that begins on this line is longer than [`ROW_BYTES_MAX`].
     TooLong(u32),
+    /// The row that begins on this line is within quotation marks to the last line of the file.
+    Unclosed {
+        /// Where it begins.
+        line: u32,
+        /// Where the file ends.
+        last: u32,
+    },
     /// The row that begins on this line has more than [`COLUMNS_MAX`] columns.
     TooWide(u32),
 }
@@ -57,16 +64,17 @@ impl Text {
         Ok(Self { quote: quote_of(lines, separator), separator, says_separator: said.is_some(), path, sniffed })
     }
 
-    /// In words, as "separated by `;`".
+    /// In words, as "separated by `;`"; nothing where there is nothing to say.
     pub(super) fn about(&self) -> String {
         let separator = match self.separator {
-            NONE => "one column".to_owned(),
+            NONE => String::new(),
             b'\t' => "separated by tabs".to_owned(),
             other => format!("separated by `{}`", char::from(other)),
         };
-        match self.sniffed.encoding {
-            Encoding::Utf8 => separator,
-            other => format!("{}, {separator}", other.name()),
+        match (self.sniffed.encoding, self.separator) {
+            (Encoding::Utf8, _) => separator,
+            (other, NONE) => other.name().to_owned(),
+            (other, _) => format!("{}, {separator}", other.name()),
         }
     }
 
@@ -101,6 +109,11 @@ impl Text {
                     csv_core::ReadRecordResult::OutputEndsFull => {
                         return Ok(Ended::TooWide(line(&reader, &text[..written]).saturating_add(1)));
                     }
+                }
+                // Every line is ended, so what ends with the file only is within quotation marks.
+                if ended {
+                    let last = u32::try_from(reader.line().saturating_sub(1)).unwrap_or(u32::MAX);
+                    return Ok(Ended::Unclosed { line: line(&reader, &text[..written]).saturating_add(1), last });
                 }
                 let start = line(&reader, &text[..written]);
                 record.clear(start);
@@ -145,8 +158,9 @@ pub(super) fn is_comment(line: &str) -> bool {
 /// The separator that most lines have equally often.
 fn separator_of(lines: &[&str]) -> u8 {
     // `1,234,567` alone on a line is one serial, not three columns.
-    let grouped = lines.iter().filter(|line| damage::is_grouped(line.trim())).count();
-    if lines.first().is_some_and(|first| is_a_name(first)) || (grouped > 0 && grouped * 2 >= lines.len()) {
+    let values = if lines.first().is_some_and(|first| is_a_name(first)) { &lines[1..] } else { lines };
+    let grouped = values.iter().filter(|line| damage::is_grouped(line.trim())).count();
+    if grouped > 0 && grouped * 2 >= values.len() {
         return NONE;
     }
     let support = |separator: &u8| {

@@ -63,13 +63,18 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
         judged.to_make = ask_service(settings, printer, serials, &mut examined).await?;
         judged.asked = true;
     }
-    let outcome = if examined.bad.count() == 0 || (skip && examined.good() > 0) { Outcome::AllPassed } else { Outcome::BadInput };
+    let outcome = outcome(&examined, args.reading.skip_bad);
     if printer.json {
         events(&examined, &judged, rate, skip, outcome).iter().for_each(|event| printer.event(event));
     } else {
         printer.result(said(&examined, &judged, rate, skip, printer.quiet));
     }
     Ok(outcome)
+}
+
+/// May the batch go to the line?
+fn outcome(examined: &Examined, skip_bad: bool) -> Outcome {
+    if examined.bad.count() == 0 || (skip_bad && examined.good() > 0) { Outcome::AllPassed } else { Outcome::BadInput }
 }
 
 /// Who has judged the serials, and how many are to be made.
@@ -165,7 +170,7 @@ fn said(examined: &Examined, judged: &Judged, rate: u32, skip: bool, quiet: bool
         let (style, word) = if finding.kind.is_fault() { (bad, "bad ") } else { (note, "note") };
         text.push_str(&format!("{style}{word}{style:#}  {}\n", line(finding)));
     }
-    if let Some(advice) = batch::advice(&examined.findings) {
+    if let Some(advice) = batch::advice(examined) {
         text.push_str(&format!("{help}help{help:#}  {advice}\n"));
     }
     text.push_str(&format!("{}\n", verdict(examined, judged, skip)));
@@ -193,19 +198,22 @@ fn verdict(examined: &Examined, judged: &Judged, skip: bool) -> String {
         return match good {
             0 => format!("BAD: {bad} of {} can't be used. Mend them, and check again.", rows(examined.rows)),
             _ => format!(
-                "BAD: {bad} of {} {are} to be mended; then check again. Or `--skip-bad` goes on with the {good} good ones.",
-                rows(examined.rows)
+                "BAD: {bad} of {} {are} to be mended; then check again. Or `--skip-bad` goes on with {}.",
+                rows(examined.rows),
+                batch::good_ones(good),
             ),
         };
     }
-    let by = match (&judged.by, judged.asked) {
-        (Some(policy), _) => format!("by the policy `{policy}`"),
-        (None, true) => "as far as can be told before they are registered".to_owned(),
-        (None, false) => "in form; whether they are valid tells a policy (`--policy FILE`), or the service".to_owned(),
+    let (word, by) = match (&judged.by, judged.asked) {
+        (Some(policy), _) => ("GOOD", format!(" by the policy `{policy}`")),
+        (None, true) => ("GOOD", ", as far as the service tells before they are registered".to_owned()),
+        (None, false) => {
+            ("GOOD in form", "; whether the serials are valid, a policy (`--policy FILE`) or the service tells".to_owned())
+        }
     };
     match examined.left_out() {
-        Some(left_out) => format!("GOOD: {good} of {}, {by}; {left_out}.", rows(examined.rows)),
-        None => format!("GOOD: {}, {by}.", rows(examined.rows)),
+        Some(left_out) => format!("{word}: {good} of {}{by}. {left_out}.", rows(examined.rows)),
+        None => format!("{word}: {}{by}.", rows(examined.rows)),
     }
 }
 
@@ -222,7 +230,7 @@ fn events(examined: &Examined, judged: &Judged, rate: u32, skip: bool, outcome: 
         "v": 1, "event": "summary", "outcome": outcome.as_str(), "exit": outcome.code(), "file": examined.path, "about": examined.about,
         "rows": examined.rows, "good": examined.good(), "bad": examined.bad.count(), "bad_rows": examined.bad.pieces(),
         "skipped": skip, "policy": judged.by, "asked": judged.asked, "to_register": judged.to_make,
-        "hub_rate": rate, "hub_seconds": seconds(judged.to_make, rate), "help": batch::advice(&examined.findings),
+        "hub_rate": rate, "hub_seconds": seconds(judged.to_make, rate), "help": batch::advice(examined),
     }));
     events
 }

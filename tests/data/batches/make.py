@@ -1,0 +1,157 @@
+"""Makes the damaged spreadsheets of this folder again: python3 make.py (needs openpyxl 3.1.5 and xlsxwriter 3.2.9).
+
+Each file is what a line has really got from somebody: exported with the wrong settings, opened and saved once too often,
+or typed by hand. What `qdrs check` says of each is a snapshot beside qdrs-cli/src/command/check/tests.rs.
+"""
+
+import datetime
+import os
+
+import openpyxl
+import xlsxwriter
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def text(name, content, encoding="utf-8", line_end="\r\n"):
+    with open(os.path.join(HERE, name), "wb") as file:
+        file.write(content.replace("\n", line_end).encode(encoding))
+
+
+def serial(number):
+    """A good serial of samples/policies/multiples-of-7.toml."""
+    return f"QD-{41713 + 7 * number:07}"
+
+
+def rows(*lines):
+    return "".join(line + "\n" for line in lines)
+
+
+def texts():
+    # Twelve digits, shown in scientific notation and then exported as shown.
+    text("exponents.csv", rows("serial,lot", *[f"{1.2 + number // 100 / 100:.1f}E+11,W{47 + number // 400}" for number in range(810)]))
+    # Some were typed as text and kept their zeros, the others did not.
+    text("zeros-lost-by-some.csv", rows("serial;lot", "0041713;1", "41720;1", "41727;1", "0041734;2", "0041741;2"))
+    # All have lost them; only the policy knows.
+    text("zeros-lost-by-all.csv", rows("Seriennummer", *[str(41713 + 7 * number) for number in range(30)]))
+    # Serials such as 5-3 and 3-12, opened once by a spreadsheet that speaks German.
+    text("dates-german.csv", rows("Seriennummer;Größe", "05. Mrz;groß", "03. Dez;groß", "32-7;klein", "07. Jan;groß"), "cp1252")
+    text("dates-english.csv", rows("Serial No,qty", "3/5/2026,1", "Mar-24,1", "12-Jun,1", "2026-03-05 00:00:00,1", "31-44,1"))
+    text("thousands-comma.csv", rows("serial,lot", '"4,171,300",1', '"4,171,307",1', '"4,171,314",2'))
+    text("thousands-point.csv", rows("Seriennummer", "4.171.300", "4.171.307", "4.171.314"))
+    text("thousands-blank.txt", "\ufeff" + rows("Numéro de série\tlot", "4\u202f171\u202f300\t1", "4\u202f171\u202f307\t1"), "utf-16-le")
+    # A program's table of numbers: what had a gap became a float.
+    text("decimals.csv", rows(",serial,lot", *[f"{number},{41713 + 7 * number}.0,W47" for number in range(12)]), line_end="\n")
+    text("formulas.csv", rows("serial,prefix,number", "=B2&C2,QD-,0041713", "#REF!,QD-,0041720", "#NAME?,QD-,0041727", f"{serial(3)},QD-,0041734"))
+    text("too-narrow.csv", rows("serial;lot", "########;1", "########;1", f"{serial(2)};1"))
+    text("blanks.csv", rows("serial,lot", f"{serial(0)} ,1", f" {serial(1)},1", f"{serial(2)}\u00a0,1", f"{serial(3)},1"))
+    # Somebody's remark has a comma of its own and no quotation marks.
+    text(
+        "shifted.csv",
+        rows("product,remark,serial,lot", f"button,,{serial(0)},1", f"button,red, with a lid,{serial(1)},1", f"button,,{serial(2)},1",
+             f"button,{serial(3)},,1", f"button,,{serial(4)},1"),
+    )
+    # The same without a policy to ask: 12 rows that look alike.
+    text("shifted-no-policy.csv", rows("remark,serial", *[f"ok,AB{5200 + number}" for number in range(10)], "ok, but late,AB5210", "ok,AB5211"))
+    text("duplicates.csv", rows("serial,lot", serial(0), serial(1), serial(0), serial(2), serial(1).lower(), serial(3)))
+    text("duplicates-many.csv", rows("serial", *[serial(number % 40) for number in range(80)]), line_end="\n")
+    text("two-columns.csv", rows(*[f"{70001 + number},AX-{90210 + 3 * number},W47" for number in range(6)]))
+    text("column-of-another-name.csv", rows("pos,Label text,lot", *[f"{number + 1},{serial(number)},W47" for number in range(5)]))
+    text("two-names.csv", rows("Serial number,S/N,lot", "1001,QD-0041713,1"))
+    text("typographic-quotes.csv", rows("serial,lot", f"\u201c{serial(0)}\u201d,1", f"\u201e{serial(1)}\u201c,1", f"{serial(2)},1"))
+    text("apostrophes.csv", rows("serial,lot", "'0041713,1", '="0041720",1', "0041727,1"))
+    text("full-width.csv", rows("序列号,批次", "ＱＤ－００４１７１３,一", f"{serial(1)},一"))
+    text("mixed-case.csv", rows("serial", *[f"AB{5200 + number}" for number in range(11)], "ab5211", "aB5212"))
+    text("empty-rows.csv", rows("serial;lot", f"{serial(0)};1", ";", "", f"{serial(1)};1", ";;", f"{serial(2)};1", "", ""))
+    text("total-row.csv", rows("serial,pieces", f"{serial(0)},1", f"{serial(1)},1", f"{serial(2)},1", "Total,3"))
+    text("total-without-a-word.csv", rows("serial,pieces", f"{serial(0)},1", ",1", f"{serial(2)},1", ",3"))
+    text("utf16.txt", rows("lot\tserial", f"größer\t{serial(0)}", f"kleiner\t{serial(1)}"), "utf-16-be")
+    text("windows-1252.csv", rows("Seriennummer;Farbe", f"{serial(0)};grün", f"{serial(1)};weiß"), "cp1252")
+    text("mac.csv", rows("serial|lot", f"{serial(0)}|1", f"{serial(1)}|1", "QD-0041714|1"), line_end="\r")
+    text(
+        "title-and-comments.csv",
+        rows("sep=;", "Order 4711 for line 2;", "", "No.;Serial number;Lot", f"1;{serial(0)};1", "# the reel ends here", f"2;{serial(1)};2"),
+    )
+    text("single-quotes.csv", rows("'serial';'note'", f"'{serial(0)}';'red; and blue'", f"'{serial(1)}';''"))
+    text("quote-not-closed.csv", rows("serial,note", f"{serial(0)},fine", f'"{serial(1)},late', f"{serial(2)},fine", f"{serial(3)},fine"))
+    # Two marks in two rows: the rows between them became a remark.
+    text("quotes-around-rows.csv", rows("serial,note", f'{serial(0)},"late', f"{serial(1)},fine", f'{serial(2)},15" wide', f"{serial(3)},fine"))
+    text("typos.csv", rows("serial", serial(0), "QD-0041712", "QD-OO41727", "QD_0041734", "QD-004174", serial(5)), line_end="\n")
+    text("another-product.csv", rows("serial", *[f"BX-{number:07}" for number in range(7000, 7280, 7)], serial(0)), line_end="\n")
+    text("saved-as-html.xls", "<html><body><table><tr><td>serial</td></tr><tr><td>QD-0041713</td></tr></table></body></html>\n")
+    text("nothing.csv", rows("serial,lot", "", ","))
+
+
+def workbook(name, fill):
+    book = openpyxl.Workbook()
+    # No moment of making, so that the file stays the same.
+    book.properties.created = book.properties.modified = datetime.datetime(2026, 11, 24)
+    fill(book)
+    book.save(os.path.join(HERE, name))
+
+
+def column(sheet, *values):
+    for value in values:
+        sheet.append(value if isinstance(value, list) else [value])
+
+
+def sheets():
+    def numbers(book):
+        column(book.active, ["serial", "lot"], [41713, 1], [941720, 1], [941727, 1], [941734, 2])
+
+    def long_numbers(book):
+        column(book.active, ["serial"], [490154203237518], [4901542032375180], [1234567890123456789], [0.5])
+
+    def equal_numbers(book):
+        column(book.active, ["Lot", "Serial"], *[[47, 4171300 + 7 * number] for number in range(12)])
+
+    def padded(book):
+        column(book.active, "serial", 41713, 41720, 4171300)
+        for row in book.active["A2:A4"]:
+            row[0].number_format = "0000000"
+
+    def dates(book):
+        sheet = book.active
+        column(sheet, ["serial", "made"], ["5-44", None], [datetime.date(2026, 3, 5), None], [datetime.datetime(2026, 12, 3, 7, 30), None])
+
+    def errors(book):
+        column(book.active, "serial", serial(0), "#REF!", True, serial(3), "#N/A")
+
+    def second_sheet(book):
+        book.active.title = "Cover"
+        hidden = book.create_sheet("Old list")
+        hidden.sheet_state = "hidden"
+        column(hidden, "serial", "QD-0000001")
+        column(book.create_sheet("Week 47"), "Serial no.", serial(0), serial(1), "QD-0041714")
+
+    def far_cell(book):
+        column(book.active, ["serial", "lot"], [serial(0), 1], [serial(1), 1])
+        book.active["XFD1048576"] = "a stray remark"
+
+    workbook("numbers.xlsx", numbers)
+    workbook("long-numbers.xlsx", long_numbers)
+    workbook("equal-numbers.xlsx", equal_numbers)
+    workbook("padded.xlsx", padded)
+    workbook("dates.xlsx", dates)
+    workbook("errors.xlsx", errors)
+    workbook("second-sheet.xlsx", second_sheet)
+    workbook("far-cell.xlsx", far_cell)
+
+    # openpyxl writes no last value beside a formula, as a program that never opened the sheet; xlsxwriter does.
+    with xlsxwriter.Workbook(os.path.join(HERE, "formulas.xlsx")) as book:
+        book.set_properties({"created": datetime.datetime(2026, 11, 24)})
+        sheet = book.add_worksheet("Labels")
+        sheet.write_row(0, 0, ["serial", "prefix", "number"])
+        for row in range(1, 5):
+            sheet.write_row(row, 1, ["QD-", f"{41713 + 7 * (row - 1):07}"])
+            value = serial(row - 1) if row < 4 else ""
+            sheet.write_formula(row, 0, f"=B{row + 1}&C{row + 1}", None, value)
+
+    def uncalculated(book):
+        column(book.active, ["serial", "prefix", "number"], ["=B2&C2", "QD-", "0041713"], [serial(1), "QD-", "0041720"])
+
+    workbook("formulas-never-calculated.xlsx", uncalculated)
+
+
+texts()
+sheets()
