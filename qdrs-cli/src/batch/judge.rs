@@ -94,7 +94,7 @@ impl<'a> Judge<'a> {
             return None;
         }
         let serial = record.get(self.layout.column);
-        if serial.is_empty() && record.is_blank() {
+        if serial.trim().is_empty() && record.is_blank() {
             return None;
         }
         if !self.grid.is_sheet() && is_comment(record.get(0)) {

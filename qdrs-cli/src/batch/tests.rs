@@ -1,1 +1,260 @@
+//! Whole files in, rows or sentences out; whatever the bytes, no panic and no memory without bound.
 
+use std::io::{Cursor, Read, Write};
+
+use proptest::prelude::*;
+use zip::{ZipArchive, ZipWriter, write::SimpleFileOptions};
+
+use super::*;
+
+/// A file of its own folder.
+struct Filed {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+fn filed(name: &str, bytes: impl AsRef<[u8]>) -> Filed {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).expect("writes");
+    Filed { _folder: folder, path }
+}
+
+fn open(bytes: impl AsRef<[u8]>, reading: &Reading) -> Result<(Batch, Examined), BatchError> {
+    let file = filed("serials.csv", bytes);
+    Batch::open(&file.path, reading, &reading.rules().expect("no policy, no error"))
+}
+
+fn rows(text: impl AsRef<[u8]>) -> Vec<(u32, String)> {
+    let text = text.as_ref();
+    let (batch, _) = open(text, &Reading::default()).unwrap_or_else(|error| panic!("{text:?}: {error}: {:?}", said(&error)));
+    batch.rows.into_iter().map(|row| (row.line, row.serial.into())).collect()
+}
+
+/// Each fault with its place, without the folder.
+fn said(error: &BatchError) -> Vec<String> {
+    let line = |text: &str, at: Option<String>| match at.as_deref().and_then(|at| at.split_once("serials.csv, ")) {
+        Some((_, place)) => format!("{place}: {text}"),
+        None => match text.split_once('`').and_then(|(before, rest)| Some((before, rest.split_once("serials.csv")?.1))) {
+            Some((before, after)) => format!("{before}`serials.csv{after}"),
+            None => text.to_owned(),
+        },
+    };
+    match error.each()[..] {
+        [] => vec![line(&error.to_string(), error.at())],
+        ref each => each.iter().map(|fault| line(&fault.to_string(), fault.at())).collect(),
+    }
+}
+
+fn faults(text: impl AsRef<[u8]>) -> Vec<String> {
+    said(&open(text, &Reading::default()).err().expect("faulty"))
+}
+
+#[test]
+fn the_column_is_found_by_its_name_else_it_is_the_first() {
+    let two = vec![(2, "A1".to_owned()), (3, "A2".to_owned())];
+    for text in [
+        "serial\nA1\nA2\n",
+        "\u{feff}Serial Number\r\nA1\r\nA2\r\n",
+        "id;S/N;colour\n1;A1;red\n2; A2 ;blue",
+        "id\tserial_number\n1\tA1\n2\tA2\n",
+        "id|serial\r1|A1\r2|A2\r",
+        "\"id, old\",serial\n7,A1\n8,A2\n",
+        "serial number,serial\nx,A1\ny,A2\n",
+        "Serial number of the device,x\nA1,\nA2,\n",
+    ] {
+        assert_eq!(rows(text), two, "{text:?}");
+    }
+    assert_eq!(rows("A1,red\nA2,blue\n"), [(1, "A1".to_owned()), (2, "A2".to_owned())]);
+    for column in ["name", "2"] {
+        let reading = Reading { column: Some(column.into()), ..Reading::default() };
+        let (batch, _) = open("no,Name\n1,A1\n", &reading).expect("reads");
+        assert_eq!((batch.rows[0].line, &*batch.rows[0].serial), (2, "A1"));
+    }
+}
+
+#[test]
+fn lines_are_those_of_the_file() {
+    assert_eq!(rows("\n\nserial\n\n\r\nA1\n  \n;;\n\"A2\"\n"), [(6, "A1".to_owned()), (9, "A2".to_owned())]);
+    assert_eq!(rows("sep=;\nserial;note\nA1;\"two\nlines\"\nA2;\n"), [(3, "A1".to_owned()), (5, "A2".to_owned())]);
+    assert_eq!(rows("# made by hand\nserial\nA1\n# the end\nA2"), [(3, "A1".to_owned()), (5, "A2".to_owned())]);
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let long = "9".repeat(qdrs_core::serial::SERIAL_BYTES_MAX + 1);
+    let text = format!("serial,note\nA1,\n,forgotten\nA2,\nA1,\nA\u{7}3,\n{long},\n\"A4\nA5\",\n");
+    insta::assert_snapshot!(faults(text).join("\n"), @r"
+    line 3: the row has no serial; write it in, or delete the row
+    line 5: serial `A1` stands in line 2 already; take one of them out
+    line 6: serial `A\u{7}3` has a control character (U+0007) as its character 2; a serial has ASCII letters, digits and signs only
+    line 7: serial `999999999999999999999999999999999999999999999999…` is too long: it has 129 characters, and should have 1 to 128 characters
+    lines 8, 9: a quotation mark makes one row of these, from `A4` on; take the mark out, or close it
+    ");
+    assert_eq!(faults("serial\n\n"), ["`serials.csv` holds no serial number"]);
+    assert_eq!(faults(b"\xD0\xCF\x11\xE0\0"), ["`serials.csv` is an .xls of old, or a workbook with a password"]);
+    assert_eq!(faults(b"%PDF-1.7"), ["`serials.csv` is a PDF"]);
+    assert_eq!(faults([b'a', 0, 1, 2, 3, b'b', 4, 5]), ["`serials.csv` is no text"]);
+    assert_eq!(faults(b"PK\x03\x04\0"), ["`serials.csv` is damaged, or no XLSX file"]);
+    let wide = faults(format!("serial\nA1\n{}\n", ",".repeat(300)));
+    assert_eq!(wide, ["line 3: the row has more than 256 columns; is it a list with one serial a row?"]);
+    let endless = faults(format!("serial,x\nA1,\"{}\nA2,\n", "x\n".repeat(40_000)));
+    assert_eq!(endless, ["line 2: the row does not end within 64 KiB; close the quotation mark that is open"]);
+}
+
+#[test]
+fn many_rows_of_a_kind_are_one_fault() {
+    let error = open("serial\nA1\n".repeat(3000), &Reading::default()).err().expect("faulty");
+    assert_eq!(error.each().len(), 1);
+    assert_eq!(error.to_string().split(" in `").next(), Some("5997 of the 5999 rows"));
+}
+
+#[test]
+fn the_good_rows_are_made_when_that_is_asked_for() {
+    let reading = Reading { skip_bad: true, ..Reading::default() };
+    let (batch, examined) = open("serial,lot\nA1,W47\n,W47\nA2,\nA1,W48\n", &reading).expect("has good rows");
+    let made: Vec<_> = batch.rows.iter().map(|row| (row.line, &*row.serial, row.extra.get("lot"))).collect();
+    assert_eq!(made, [(2, "A1", Some("W47")), (4, "A2", None)]);
+    assert_eq!(examined.left_out().as_deref(), Some("2 of 4 rows are left out: lines 3, 5"));
+    assert!(matches!(open("serial\n#REF!\n", &reading), Err(BatchError::Rows(_))), "nothing is no batch");
+}
+
+#[test]
+fn a_batch_has_as_many_rows_as_a_sheet() {
+    let mut text = "serial\n".to_owned();
+    (0..BATCH_ROWS_MAX + 2).for_each(|number| text.push_str(&format!("A{number:07}\n")));
+    assert_eq!(
+        faults(text),
+        ["lines 1048578, 1048579: a batch has at most 1048576 serials, and here begins one more; divide it into several files"]
+    );
+}
+
+/// An .xlsx of parts, as they stand there.
+fn zipped(parts: &[(String, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in parts {
+        zip.start_file(name.as_str(), SimpleFileOptions::default().compression_method(method)).expect("starts a part");
+        zip.write_all(bytes).expect("writes to memory");
+    }
+    zip.finish().expect("finishes").into_inner()
+}
+
+/// The parts of one of the kept workbooks.
+fn parts(name: &str) -> Vec<(String, Vec<u8>)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/batches").join(name);
+    let mut zip = ZipArchive::new(std::fs::File::open(path).expect("opens")).expect("is a zip");
+    (0..zip.len())
+        .map(|at| {
+            let mut part = zip.by_index(at).expect("has it");
+            let mut bytes = Vec::new();
+            part.read_to_end(&mut bytes).expect("unpacks");
+            (part.name().expect("has a name").into_owned(), bytes)
+        })
+        .collect()
+}
+
+fn with_part(name: &str, part: &str, bytes: Vec<u8>) -> Vec<(String, Vec<u8>)> {
+    let mut parts = parts(name);
+    parts.retain(|(name, _)| name != part);
+    parts.push((part.to_owned(), bytes));
+    parts
+}
+
+#[test]
+fn a_workbook_that_unpacks_to_a_mountain_or_asks_for_one_is_refused() {
+    let why = |parts: &[(String, Vec<u8>)]| faults(zipped(parts, zip::CompressionMethod::Deflated)).remove(0);
+    let mountain = why(&with_part("dates.xlsx", "xl/sharedStrings.xml", vec![b' '; 65 * 1024 * 1024]));
+    assert_eq!(mountain, "`serials.csv` unpacks to more than any list of serials has");
+    let greedy = br#"<?xml version="1.0"?><sst uniqueCount="999999999999"><si><t>serial</t></si></sst>"#;
+    assert_eq!(
+        why(&with_part("dates.xlsx", "xl/sharedStrings.xml", greedy.to_vec())),
+        "`serials.csv` is damaged, or no XLSX file"
+    );
+}
+
+#[test]
+fn a_sheet_is_taken_by_its_name() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/batches/second-sheet.xlsx");
+    let sheet = |name: &str| Reading { sheet: Some(name.into()), ..Reading::default() };
+    let (batch, _) = Batch::open(&path, &sheet("old list"), &Rules::none()).expect("reads");
+    assert_eq!(&*batch.rows[0].serial, "QD-0000001");
+    let error = Batch::open(&path, &sheet("Week 48"), &Rules::none()).expect_err("is not there");
+    assert!(error.to_string().ends_with("has no sheet `Week 48`"), "{error}");
+    assert_eq!(error.help(), "its sheets are `Cover`, `Week 47`, `Old list`");
+    let error = Batch::open(&path, &sheet("Cover"), &Rules::none()).expect_err("is empty");
+    assert!(error.to_string().ends_with("holds no serial number"), "{error}");
+    assert!(open("A1", &sheet("x")).expect_err("no sheets").to_string().ends_with("is no .xlsx, so it has no sheets"));
+}
+
+/// Rows that fit, or a sentence.
+fn survives(bytes: &[u8], reading: &Reading) -> Result<(), TestCaseError> {
+    match open(bytes, reading) {
+        Ok((batch, examined)) => {
+            prop_assert!(!batch.rows.is_empty() && batch.rows.len() == examined.good());
+            prop_assert!(batch.rows.is_sorted_by_key(|row| row.line));
+        }
+        Err(error) => {
+            prop_assert!(!error.to_string().is_empty() && !error.help().is_empty());
+            if let BatchError::Rows(examined) = &error {
+                prop_assert!(examined.faults().count() > 0 && examined.bad.count() <= examined.rows, "{:?}", examined);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn readings() -> impl Strategy<Value = Reading> {
+    (proptest::option::of(prop_oneof![Just("2"), Just("serial"), Just("0")]), any::<bool>())
+        .prop_map(|(column, skip_bad)| Reading { column: column.map(Into::into), skip_bad, ..Reading::default() })
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_rows_or_a_sentence(
+        bytes in proptest::collection::vec(prop_oneof![any::<u8>(), proptest::sample::select(b"\n\r,;\"'0A#=\t| ".to_vec())], 0..400),
+        reading in readings(),
+    ) {
+        survives(&bytes, &reading)?;
+    }
+
+    #[test]
+    fn any_list_gives_rows_or_a_sentence(
+        cells in proptest::collection::vec(proptest::sample::select(vec![
+            "serial", "A1", "A2", "0041713", "41713", "1.2E+11", "=A1", "#REF!", "# x", "\"", "'", "05-Mar", "1,234,567", "", " ", "\u{a0}A3",
+            "Total", "\n", "\r\n", ",", ";", "\t", "sep=;\n", "a\nb", "ä", "\u{feff}",
+        ]), 0..60),
+        reading in readings(),
+    ) {
+        survives(cells.concat().as_bytes(), &reading)?;
+    }
+
+    #[test]
+    fn plain_serials_come_back_with_their_lines(serials in proptest::collection::hash_set("[A-Z][A-Z0-9-]{0,19}", 1..40)) {
+        let serials: Vec<String> = serials.into_iter().filter(|serial| !["SERIAL", "SN", "SERIALS", "TOTAL", "SUM"].contains(&serial.trim_end_matches('-'))).collect();
+        prop_assume!(!serials.is_empty());
+        let found = rows(format!("serial\n{}\n", serials.join("\n")));
+        prop_assert_eq!(found, (2..).zip(serials).collect::<Vec<_>>());
+    }
+
+    /// Bytes changed, left out or doubled inside a part: what a broken writer or a hostile one hands in.
+    #[test]
+    fn any_workbook_gives_rows_or_a_sentence(
+        book in proptest::sample::select(vec!["dates.xlsx", "padded.xlsx", "formulas.xlsx", "errors.xlsx"]),
+        part in any::<prop::sample::Index>(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), proptest::sample::select(b"\0<>/\"&;='[A9z \xff".to_vec()), 0..4_u8), 1..6),
+    ) {
+        let mut parts = parts(book);
+        let at = part.index(parts.len());
+        for (place, byte, how) in changes {
+            let bytes = &mut parts[at].1;
+            let place = place.index(bytes.len().max(1));
+            match how {
+                0 => bytes.truncate(place),
+                1 => bytes.insert(place, byte),
+                2 => bytes.splice(place..place, vec![byte; 300]).for_each(drop),
+                _ => if let Some(old) = bytes.get_mut(place) { *old = byte },
+            }
+        }
+        survives(&zipped(&parts, zip::CompressionMethod::Stored), &Reading::default())?;
+    }
+}

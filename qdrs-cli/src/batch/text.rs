@@ -94,7 +94,8 @@ impl Text {
         loop {
             let mut piece = decoder.piece()?;
             let ended = piece.is_empty();
-            loop {
+            // An empty piece would tell the reader that the file has ended.
+            while ended || !piece.is_empty() {
                 let (result, read, wrote, ended_cells) = reader.read_record(piece, &mut text[written..], &mut ends[cells..]);
                 piece = &piece[read..];
                 written += wrote;
