@@ -285,7 +285,14 @@ impl Kind {
                 "what stands in the further columns is longer than 2 KiB; the end of it is not kept",
                 "what stands in the further columns is longer than 2 KiB; the end of it is not kept",
             ),
-            Self::Known(_) => ("serial `{x}` {y}", "these serials: {y}; the first is `{x}`"),
+            Self::Known("done-before") => ("serial `{x}` was made before", "these serials were made before, as `{x}`"),
+            Self::Known("begun") => (
+                "serial `{x}` was begun before, and is finished next",
+                "these serials were begun before, as `{x}`, and are finished next",
+            ),
+            Self::Known(_) => {
+                ("serial `{x}` is made at another station{y}", "these serials are made at another station{y}, as `{x}`")
+            }
         }
     }
 }

@@ -78,6 +78,19 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// Refuses flags that would say nothing.
+    ///
+    /// # Errors
+    ///
+    /// When any is set.
+    pub fn refuse_without_batch(&self) -> Result<(), Failure> {
+        if *self == Self::default() {
+            return Ok(());
+        }
+        let help = "leave out `--column`, `--sheet`, `--policy` and `--skip-bad`: they say how a batch is read";
+        Err(Failure::with_help(Code::SettingInvalid, "a single serial number is no batch", help).at("SERIAL"))
+    }
+
     /// What a serial must be: the named policy's, or what holds for every serial.
     ///
     /// # Errors

@@ -32,11 +32,11 @@ pub struct Args {
     /// CSV file or .xlsx, one serial number a row
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    #[command(flatten)]
-    reading: Reading,
     /// Registrations a minute that the hub allows [default: 100, one unit of tier S1 or S2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     hub_rate: Option<u32>,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 /// Runs the command.
@@ -45,8 +45,22 @@ pub struct Args {
 ///
 /// When the file can't be read, or the service can't be asked. Bad rows are no error but an outcome.
 pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Result<Outcome, Failure> {
-    let rules = args.reading.rules()?;
+    let skip = args.reading.skip_bad;
     let rate = args.hub_rate.unwrap_or(HUB_RATE_DEFAULT);
+    let (examined, judged) = look(args, settings, printer).await?;
+    let outcome = outcome(&examined, skip);
+    let skip = skip && examined.good() > 0;
+    if printer.json {
+        events(&examined, &judged, rate, skip, outcome).iter().for_each(|event| printer.event(event));
+    } else {
+        printer.result(said(&examined, &judged, rate, skip, printer.quiet));
+    }
+    Ok(outcome)
+}
+
+/// Looks at the file, and asks the service if nobody else can judge.
+pub(super) async fn look(args: Args, settings: &mut Settings, printer: Printer) -> Result<(Examined, Judged), Failure> {
+    let rules = args.reading.rules()?;
     let _sandbox = super::provision::sandbox(settings, printer).await?;
     let ask = rules.name().is_none() && settings.service().is_ok();
     let mut serials = Vec::new();
@@ -56,20 +70,13 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
         }
         true
     })?;
-    let skip = args.reading.skip_bad && examined.good() > 0;
     let mut judged = Judged { by: rules.name().map(str::to_owned), asked: false, to_make: examined.good() };
-    if ask && (examined.bad.count() == 0 || skip) {
+    if ask && examined.good() > 0 && (examined.bad.count() == 0 || args.reading.skip_bad) {
         serials.retain(|(line, _)| !examined.bad_has(*line));
         judged.to_make = ask_service(settings, printer, serials, &mut examined).await?;
         judged.asked = true;
     }
-    let outcome = outcome(&examined, args.reading.skip_bad);
-    if printer.json {
-        events(&examined, &judged, rate, skip, outcome).iter().for_each(|event| printer.event(event));
-    } else {
-        printer.result(said(&examined, &judged, rate, skip, printer.quiet));
-    }
-    Ok(outcome)
+    Ok((examined, judged))
 }
 
 /// May the batch go to the line?
@@ -78,7 +85,8 @@ fn outcome(examined: &Examined, skip_bad: bool) -> Outcome {
 }
 
 /// Who has judged the serials, and how many are to be made.
-struct Judged {
+#[derive(Debug)]
+pub(super) struct Judged {
     by: Option<String>,
     asked: bool,
     to_make: usize,
@@ -131,14 +139,14 @@ async fn ask_service(
 /// What an answer means for a row, in a clause about the serial; nothing when it is to be made.
 fn meaning(intent: Intent, answer: &Answer) -> Option<(Kind, String)> {
     let station = || match answer {
-        Ok(status) => status.station.as_deref().map(|name| format!(" `{}`", printable(name))).unwrap_or_default(),
+        Ok(status) => status.station.as_deref().map(|name| format!(" (`{}`)", printable(name))).unwrap_or_default(),
         Err(_) => String::new(),
     };
     Some(match intent {
         Intent::Make => return None,
-        Intent::Skip => (Kind::Known("done-before"), "made before, nothing is left to do".to_owned()),
-        Intent::Finish | Intent::Confirm => (Kind::Known("begun"), "begun before, and will be finished".to_owned()),
-        Intent::Elsewhere => (Kind::Known("elsewhere"), format!("another station{} makes it", station())),
+        Intent::Skip => (Kind::Known("done-before"), String::new()),
+        Intent::Finish | Intent::Confirm => (Kind::Known("begun"), String::new()),
+        Intent::Elsewhere => (Kind::Known("elsewhere"), station()),
         Intent::Fail => match answer {
             Ok(status) => (
                 Kind::NotFree(status.state.as_str()),
@@ -154,7 +162,7 @@ fn meaning(intent: Intent, answer: &Answer) -> Option<(Kind, String)> {
 }
 
 /// Everything for a person.
-fn said(examined: &Examined, judged: &Judged, rate: u32, skip: bool, quiet: bool) -> String {
+pub(super) fn said(examined: &Examined, judged: &Judged, rate: u32, skip: bool, quiet: bool) -> String {
     let (bad, note, help, dim) = (
         AnsiColor::Red.on_default().bold(),
         AnsiColor::Yellow.on_default(),

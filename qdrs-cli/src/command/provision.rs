@@ -91,11 +91,10 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
             let help = "scan the label, or type what is printed on it";
             return Err(Failure::with_help(Code::SettingInvalid, "the serial number is empty", help).at("SERIAL"));
         }
-        (Some(_), _) if args.reading != Reading::default() => {
-            let help = "leave out `--column`, `--sheet`, `--policy` and `--skip-bad`: they say how a batch is read";
-            return Err(Failure::with_help(Code::SettingInvalid, "a single serial number is no batch", help).at("SERIAL"));
+        (Some(serial), _) => {
+            args.reading.refuse_without_batch()?;
+            (None, vec![serial.trim().to_owned()])
         }
-        (Some(serial), _) => (None, vec![serial.trim().to_owned()]),
         (None, Some(path)) => {
             let (batch, examined) = Batch::open(path, &args.reading, &args.reading.rules()?)?;
             notices = examined.notices();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use qdrs_core::{
-    api::{Code, Evidence, Permission, State},
+    api::{Code, Evidence, Permission, Scope, State},
     connection_string::DeviceConnectionString,
     explain::Explain,
 };
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::{
-    batch::Extra,
+    batch::{Batch, Extra, Reading},
     failure::Failure,
     journal::{JobState, Step, Written},
     outcome::Outcome,
@@ -31,20 +31,26 @@ use crate::{
 };
 
 /// Register a serial number without a device; its connection string goes to a file.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["serial", "batch"]))]
 pub struct Args {
     /// Serial number to register
     #[arg(value_name = "SERIAL")]
-    serial: String,
-    /// File for the device connection string, readable by this user only; must not exist
+    serial: Option<String>,
+    /// CSV file or .xlsx, one serial number a row, if the access code permits whole batches
+    #[arg(long, value_name = "FILE")]
+    batch: Option<PathBuf>,
+    /// File for the device connection string, readable by this user only; must not exist. Of a batch: a folder
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// With `--out -`: print the connection string on stdout, which must not be a terminal
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "batch"])]
     reveal: bool,
     /// Take over an unconfirmed registration made with this access code, and say why; its old credential dies
     #[arg(long, value_name = "REASON")]
     take_over: Option<String>,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 /// Where the connection string goes.
@@ -60,21 +66,72 @@ enum Out {
 ///
 /// When the service refuses the serial or this station, or the file can't be written.
 pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Result<Outcome, Failure> {
-    let out = Out::of(&args, std::io::stdout().is_terminal())?;
+    let Some(batch) = args.batch.clone() else {
+        args.reading.refuse_without_batch()?;
+        let serial = args.serial.clone().unwrap_or_default().trim().to_owned();
+        let out = Out::of(&args, std::io::stdout().is_terminal())?;
+        let _sandbox = super::provision::sandbox(settings, printer).await?;
+        let (job, _) = job(&args, out.evidence(), settings, printer).await?;
+        one(&job, &serial, &out, printer).await?;
+        if printer.json {
+            printer.summary(Outcome::AllPassed);
+        }
+        return Ok(Outcome::AllPassed);
+    };
+    // Before anything is registered that then has nowhere to go.
+    if !args.out.is_dir() {
+        let text = format!("`{}` is no folder", args.out.display());
+        return Err(Failure::with_help(Code::FileUnwritable, text, "name a folder for the connection strings: `--out FOLDER`"));
+    }
+    let (batch, examined) = Batch::open(&batch, &args.reading, &args.reading.rules()?)?;
+    examined.notices().iter().for_each(|notice| printer.talk(notice));
     let _sandbox = super::provision::sandbox(settings, printer).await?;
-    register(args, out, settings, printer).await
+    let (mut job, permissions) = job(&args, Evidence::ReadBack, settings, printer).await?;
+    if !permissions.contains(&Permission::RegisterBatch) {
+        let help = "ask the product owner for a code with the permission `register-batch`, or register one serial after another";
+        return Err(Failure::with_help(Code::NotPermitted, "this access code may not register whole batches", help));
+    }
+    job.batch = Some(batch.name);
+    let (mut passed, mut outcome) = (0, Outcome::AllPassed);
+    let serials = batch.rows.len();
+    for row in batch.rows {
+        let serial = String::from(row.serial);
+        if !row.extra.is_empty() {
+            job.extras.insert(serial.clone(), row.extra);
+        }
+        let ended = match Out::in_folder(&args.out, &serial) {
+            Ok(out) => one(&job, &serial, &out, printer).await,
+            Err(failure) => Err(failure),
+        };
+        match ended {
+            Ok(()) => passed += 1,
+            Err(failure) if failure.code().scope() == Scope::Device => {
+                outcome = outcome.max(failure.outcome());
+                failed(&serial, &failure, printer);
+            }
+            Err(failure) => return Err(failure.at(format!("serial {serial}, after {passed} of {serials}"))),
+        }
+    }
+    if printer.json {
+        printer.event(&json!({
+            "v": 1, "event": "summary", "outcome": outcome.as_str(), "exit": outcome.code(), "serials": serials, "pass": passed,
+            "fail": serials - passed, "left_out": examined.bad.count(),
+        }));
+    } else {
+        printer.talk(format!("{passed} of {serials} serials registered; the connection strings are in {}", args.out.display()));
+    }
+    Ok(outcome)
 }
 
-async fn register(args: Args, out: Out, settings: &Settings, printer: Printer) -> Result<Outcome, Failure> {
+/// What registering takes, and what the access code permits.
+async fn job(args: &Args, evidence: Evidence, settings: &Settings, printer: Printer) -> Result<(Job, Vec<Permission>), Failure> {
     let client = super::connect(settings)?;
     super::tell_waits(&client, printer);
     let access = client.access().await?;
-    if out.evidence() < access.least_evidence {
+    if evidence < access.least_evidence {
         let text = format!(
-            "what goes to stdout shows `{}`, the policy `{}` asks for `{}`",
-            out.evidence(),
-            access.policy,
-            access.least_evidence
+            "what goes to stdout shows `{evidence}`, the policy `{}` asks for `{}`",
+            access.policy, access.least_evidence
         );
         return Err(Failure::with_help(Code::EvidenceTooWeak, text, "name a file: `--out FILE`"));
     }
@@ -85,20 +142,40 @@ async fn register(args: Args, out: Out, settings: &Settings, printer: Printer) -
         batch: None,
         extras: HashMap::new(),
         may_take_over: access.permissions.contains(&Permission::TakeOver),
-        take_over: args.take_over,
+        take_over: args.take_over.clone(),
     };
-    let serial = args.serial.trim();
-    match make(&job, serial, &out).await {
-        Ok(()) => said(&job, serial, &out, printer, "registered"),
+    Ok((job, access.permissions))
+}
+
+/// Registers one serial, and says so.
+async fn one(job: &Job, serial: &str, out: &Out, printer: Printer) -> Result<(), Failure> {
+    match make(job, serial, out).await {
+        Ok(()) => said(job, serial, out, printer, "registered"),
         Err(Stopped::DoneBefore) if out.holds(job.journal.state(serial).as_ref())? => {
-            said(&job, serial, &out, printer, "was registered before")
+            said(job, serial, out, printer, "was registered before");
         }
-        Err(Stopped::DoneBefore) => Err(Failure::with_help(
-            Code::SerialTaken,
-            format!("serial number `{serial}` is registered and confirmed, and its connection string is handed out only once"),
-            "if the file is lost, the product owner releases the serial number, then this command makes a new one",
-        )),
-        Err(Stopped::Failed(failure)) => Err(failure),
+        Err(Stopped::DoneBefore) => {
+            return Err(Failure::with_help(
+                Code::SerialTaken,
+                format!(
+                    "serial number `{serial}` is registered and confirmed, and its connection string is handed out only once"
+                ),
+                "if the file is lost, the product owner releases the serial number, then this command makes a new one",
+            ));
+        }
+        Err(Stopped::Failed(failure)) => return Err(failure),
+    }
+    Ok(())
+}
+
+/// One serial of a batch could not be registered; the others may.
+fn failed(serial: &str, failure: &Failure, printer: Printer) {
+    if printer.json {
+        let mut event = failure.json();
+        (event["event"], event["serial"]) = ("failed".into(), serial.into());
+        printer.event(&event);
+    } else {
+        printer.warn(format!("FAIL  {serial}: {} ({})", failure.text(), failure.code()));
     }
 }
 
@@ -184,7 +261,7 @@ async fn start_anew_if_released(job: &Job, serial: &str) -> Result<(), Stopped> 
     Ok(job.note(&serial, step).await?)
 }
 
-fn said(job: &Job, serial: &str, out: &Out, printer: Printer, how: &str) -> Result<Outcome, Failure> {
+fn said(job: &Job, serial: &str, out: &Out, printer: Printer, how: &str) {
     let state = job.journal.state(serial);
     let device_id = state.as_ref().and_then(|state| state.device_id.clone());
     if printer.json {
@@ -192,7 +269,6 @@ fn said(job: &Job, serial: &str, out: &Out, printer: Printer, how: &str) -> Resu
             "v": 1, "event": "registered", "serial": serial, "device_id": device_id, "out": out.place(), "evidence": out.evidence(),
             "confirmed_at": state.and_then(|state| state.confirmed_at),
         }));
-        printer.summary(Outcome::AllPassed);
     } else {
         let place = match out {
             Out::File(path) => format!("; its connection string is in {}", path.display()),
@@ -200,7 +276,6 @@ fn said(job: &Job, serial: &str, out: &Out, printer: Printer, how: &str) -> Resu
         };
         printer.talk(format!("PASS  {serial} {how} as device `{}`{place}", device_id.unwrap_or_default()));
     }
-    Ok(Outcome::AllPassed)
 }
 
 impl Out {
@@ -232,6 +307,17 @@ impl Out {
                 }
             }
         }
+    }
+
+    /// The file of a serial in a folder. It becomes a name only when it can be nothing but a name in this very folder.
+    fn in_folder(folder: &Path, serial: &str) -> Result<Self, Failure> {
+        let safe = serial.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) && !serial.starts_with('.');
+        if !safe {
+            let help = "register it by itself, with `--out FILE`";
+            return Err(Failure::with_help(Code::SerialInvalid, format!("`{serial}` can't be the name of a file"), help));
+        }
+        let path = folder.join(format!("{serial}.txt"));
+        std::path::absolute(&path).map(Self::File).map_err(|error| unwritable(&path, &error))
     }
 
     /// How the journal names it. Not a hardware id that the service hears of.
@@ -309,7 +395,7 @@ mod tests {
     use super::*;
 
     fn out(out: &str, reveal: bool, terminal: bool) -> Result<Out, Failure> {
-        Out::of(&Args { serial: "QD-1".into(), out: out.into(), reveal, take_over: None }, terminal)
+        Out::of(&Args { serial: Some("QD-1".into()), out: out.into(), reveal, ..Args::default() }, terminal)
     }
 
     #[test]

@@ -157,3 +157,79 @@ async fn an_empty_serial_is_refused_before_anything_else() {
     let error = provision::run(args, &mut settings, QUIET).await.expect_err("refused");
     assert_eq!((error.text().as_str(), error.outcome()), ("the serial number is empty", Outcome::BadInput));
 }
+
+/// `qdrs` with these words, over the sandbox's service.
+async fn command(settings: &mut Settings, words: &[&str]) -> Result<Outcome, Failure> {
+    match Cli::parse_from(["qdrs"].iter().chain(words)).command {
+        Command::Provision(args) => provision::run(args, settings, QUIET).await,
+        Command::Register(args) => register::run(args, settings, QUIET).await,
+        Command::Check(args) => check::run(args, settings, QUIET).await,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_provisioned_with_what_stands_beside_its_serials_and_bad_rows_are_skipped_on_request() {
+    let (_sandbox, mut settings) = sandbox().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let name = |name: &str| folder.path().join(name).to_str().expect("is text").to_owned();
+    let (file, out, report) = (name("week-47.csv"), name("devices"), name("report.csv"));
+    std::fs::write(&file, "serial;lot\nQD-0041713;A\n1.2E+11;A\nQD-0041720;B\n").expect("writes");
+    let words = ["provision", "--batch", &file, "--device", "file", "--port", &out, "--report", &report];
+
+    let error = command(&mut settings, &words).await.expect_err("a row is bad");
+    assert_eq!((error.code(), error.outcome()), (Code::BatchInvalid, Outcome::BadInput));
+    assert!(!Path::new(&out).exists(), "nothing is done while anything is bad");
+
+    let outcome = command(&mut settings, &[&words[..], &["--skip-bad"]].concat()).await.expect("goes on with the good ones");
+    assert_eq!(outcome, Outcome::AllPassed);
+    let journal = settings.open_journal().expect("opens");
+    let lots: Vec<_> =
+        journal.all().iter().map(|state| (state.serial.clone(), state.extra.get("lot").map(str::to_owned))).collect();
+    assert_eq!(lots, [("QD-0041713".to_owned(), Some("A".to_owned())), ("QD-0041720".to_owned(), Some("B".to_owned()))]);
+    let report = std::fs::read_to_string(&report).expect("is written");
+    assert!(report.lines().next().is_some_and(|header| header.ends_with(",detail,lot")), "{report}");
+    assert!(report.lines().nth(2).is_some_and(|row| row.starts_with("QD-0041720,passed,") && row.ends_with(",B")), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_registered_into_a_folder_and_again_what_is_left() {
+    let (_sandbox, mut settings) = sandbox().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("week-47.csv");
+    std::fs::write(&file, "serial\nQD-0041713\nQD-0041714\nQD-0041720\n").expect("writes");
+    let (file, out) = (file.to_str().expect("is text"), folder.path().to_str().expect("is text"));
+    for _ in 0..2 {
+        // One is no multiple of 7, as only the service knows.
+        let outcome = command(&mut settings, &["register", "--batch", file, "--out", out]).await.expect("ends");
+        assert_eq!(outcome, Outcome::SomeFailed);
+        for serial in ["QD-0041713", "QD-0041720"] {
+            let text = crate::secret_file::read(&folder.path().join(format!("{serial}.txt"))).expect("private");
+            assert!(std::str::from_utf8(&text).expect("is text").contains(&format!("DeviceId={serial};")));
+        }
+        assert!(!folder.path().join("QD-0041714.txt").exists());
+    }
+    let error = command(&mut settings, &["register", "--batch", file, "--out", file]).await.expect_err("no folder");
+    assert_eq!(error.code(), Code::FileUnwritable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_asks_the_service_what_is_made_and_counts_what_is_left() {
+    let (_sandbox, mut settings) = sandbox().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    register(&mut settings, "QD-0041713", &folder.path().join("device")).await.expect("passes");
+    let file = folder.path().join("week-47.csv");
+    std::fs::write(&file, "serial\nQD-0041713\nQD-0041720\nQD-0041727\n").expect("writes");
+    let words = ["qdrs", "check", file.to_str().expect("is text")];
+    let Command::Check(args) = Cli::parse_from(words).command else { panic!("it is `check`") };
+    let (examined, judged) = check::look(args, &mut settings, QUIET).await.expect("looks");
+    let text = check::said(&examined, &judged, 100, false, false);
+    let text = anstream::adapter::strip_str(&text).to_string().replace(&format!("{}/", folder.path().display()), "");
+    insta::assert_snapshot!(text, @r"
+    week-47.csv: 3 rows; column 1 `serial`
+    note  line 2: serial `QD-0041713` was made before
+    GOOD: 3 rows, as far as the service tells before they are registered.
+    The hub needs less than a minute for 2 registrations at 100 a minute (one unit of tier S1; `--hub-rate N` for another).
+    ");
+    assert_eq!(command(&mut settings, &words[1..]).await.expect("looks"), Outcome::AllPassed);
+}

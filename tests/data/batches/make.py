@@ -1,4 +1,4 @@
-"""Makes the damaged spreadsheets of this folder again: python3 make.py (needs openpyxl 3.1.5 and xlsxwriter 3.2.9).
+"""Makes the damaged spreadsheets of this folder again: python3 make.py (needs openpyxl 3.1.5 and xlsxwriter 3.3.1).
 
 Each file is what a line has really got from somebody: exported with the wrong settings, opened and saved once too often,
 or typed by hand. What `qdrs check` says of each is a snapshot beside qdrs-cli/src/command/check/tests.rs.
@@ -84,7 +84,7 @@ def texts():
 
 def workbook(name, fill):
     book = openpyxl.Workbook()
-    # No moment of making, so that the file stays the same.
+    # Not the moment of making: it says nothing.
     book.properties.created = book.properties.modified = datetime.datetime(2026, 11, 24)
     fill(book)
     book.save(os.path.join(HERE, name))
