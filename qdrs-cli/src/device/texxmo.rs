@@ -36,8 +36,8 @@ pub(crate) use settings::{Given, is_secret};
 
 /// How long the timer may take to its next tick, in milliseconds; it ticks every second. After that there is none.
 const TICK_MS_MAX: u64 = 2_200;
-/// How long to rest between two looks at the timer, in milliseconds.
-const TICK_LOOK_MS: u64 = 100;
+/// How long to rest between two looks at the timer when nothing is heard of it, in milliseconds.
+const TICK_LOOK_MS: u64 = 500;
 
 /// How long a button that was told to switch off may take to say that it is still there, in milliseconds.
 const OFF_MS_MAX: u64 = 200;
@@ -179,14 +179,14 @@ impl Texxmo {
             if tick.is_some_and(|tick| tick >= script::TICK_DEAD) || Instant::now() >= until {
                 self.ticking_until = None;
             } else {
-                self.session.rest(TICK_LOOK_MS)?;
+                self.session.rest_until_heard(TICK_LOOK_MS)?;
             }
         }
         if !self.defined {
-            const DOING: &str = "get ready for its settings";
-            self.ask(DOING, Script::Bare(script::TOOLS))?;
-            self.sound = *self.ask(DOING, Script::Sealed(script::READ))? == script::SOUND;
-            self.ask(DOING, Script::Sealed(script::WRITE))?;
+            let pieces = [Script::Bare(script::TOOLS), Script::Sealed(script::READ), Script::Sealed(script::WRITE)];
+            let answers = self.session.ask_all("get ready for its settings", &pieces);
+            self.known = answers.is_ok();
+            self.sound = answers?.get(1).is_some_and(|answer| **answer == script::SOUND);
             self.defined = true;
         }
         Ok(())

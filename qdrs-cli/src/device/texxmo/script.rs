@@ -33,7 +33,7 @@ macro_rules! calm {
         concat!(
             "try:\n import control as c,setting\n",
             $keep,
-            " c.print=c.shutdown=lambda *a:None\n",
+            " c.print=lambda *a:None;c.shutdown=lambda *a:print()\n",
             " if c.interruptCounter<119:c.interruptCounter=119\n",
             " r=str(c.interruptCounter)\n",
             "except (ImportError,AttributeError):r='no'\n",
@@ -43,7 +43,8 @@ macro_rules! calm {
 }
 
 /// Stops the timer at its next tick, before it can save over our settings or switch off, and silences it. Nothing is
-/// replaced that the timer does not look up at that moment. Without the timer's program: is there no button?
+/// replaced that the timer does not look up at that moment. The last that it does is an empty line, so that nobody has
+/// to ask again and again whether it is dead. Without the timer's program: is there no button?
 ///
 /// Answers `no` (not the button's firmware), or the tick at which the timer stands.
 pub(super) const CALM: &str = calm!("");
@@ -115,26 +116,24 @@ def W(*v):
 pub(super) const SOUND: &[u8] = b"ok";
 
 /// Repairs what an earlier cut left. A rename is removing, then renaming, so there may be a whole new file and no
-/// settings; and before the next rename there must be a backup that a boot in that moment can fall back on. Without
-/// settings and new file the backup becomes the settings.
+/// settings; and before the next rename there must be a backup that a boot in that moment can fall back on. Settings that
+/// are there and torn were not torn by us: then a new file is the rest of some visit, and the backup counts.
 ///
 /// Answers [`SOUND`], `lost` when there is neither, or `bak` or `new` when a file does not hold what was written to it.
 pub(super) const REPAIR: &str = "\
 def Q(f):
- try:
-  d=js.loads(R(f))
-  if type(d)==dict:return d
- except Exception:pass
-def S(f):
- t=R(B if f==N else C)
+ try:return dict(js.loads(R(f)))
+ except Exception:return{}
+def S(f,g):
+ t=R(g)
  with open(f,'wb')as h:h.write(t)
  return R(f)!=t
-for f in N,B:
+for f in(B,N)if C in os.listdir()else(N,B):
  if not Q(C)and Q(f):
-  if f==B and S(N):r='new'
+  if f==B and S(N,B):r='new'
   else:os.rename(N,C)
 if not Q(C):r=r or'lost'
-elif Q(B)!=Q(C)and S(B):r='bak'
+elif Q(B)!=Q(C)and S(B,C):r='bak'
 else:
  if N in os.listdir():os.remove(N)
  r='ok'";

@@ -33,8 +33,6 @@ const TRIES_MAX: u32 = 4;
 
 /// What is sent at once, in bytes: half of what the device can hold before it reads.
 const PIECE_BYTES_MAX: usize = 128;
-/// How long such a piece is on its way, ten bits for a byte: no faster may they follow each other.
-const PIECE_TAKES: Duration = Duration::from_micros(PIECE_BYTES_MAX as u64 * 10 * 1_000_000 / BAUD as u64);
 /// What the device holds before it reads, in bytes. Shorter source needs no raw paste.
 const HELD_BYTES_MAX: usize = 255;
 
@@ -64,6 +62,23 @@ impl<E: Into<DeviceError>> From<E> for Attempt {
     }
 }
 
+/// A script that is to be asked, with a word for this one time.
+struct Question<'a> {
+    script: Script<'a>,
+    word: String,
+    source: Zeroizing<Vec<u8>>,
+    /// So much of the source is on its way already.
+    sent: usize,
+}
+
+impl<'a> Question<'a> {
+    fn of(script: Script<'a>) -> Self {
+        let word = format!("{:x}", WORDS.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let source = Zeroizing::new(script.source(&word).as_bytes().to_vec());
+        Self { script, word, source, sent: 0 }
+    }
+}
+
 /// A port, and what is known of the device's REPL.
 pub(super) struct Session {
     pub(super) name: String,
@@ -76,6 +91,8 @@ pub(super) struct Session {
     pub(super) steps: VecDeque<Step>,
     /// Does its raw paste work, as far as is known?
     pub(super) paste: bool,
+    /// When the line has carried all that was sent.
+    line_free: Instant,
     /// When something came last.
     pub(super) heard: Option<Instant>,
     /// When it said last that its file system is lost.
@@ -92,6 +109,7 @@ impl Session {
             repl: RawRepl::default(),
             steps: VecDeque::new(),
             paste: false,
+            line_free: Instant::now(),
             heard: None,
             lost: None,
         })
@@ -173,13 +191,12 @@ impl Session {
         Ok(())
     }
 
-    /// Sends source in pieces, no faster than a device that holds little can read.
+    /// Sends source in pieces, no faster than the line carries them, ten bits for a byte.
     fn send_paced(&mut self, bytes: &[u8]) -> Result<(), DeviceError> {
-        let mut next = Instant::now();
         for piece in bytes.chunks(PIECE_BYTES_MAX) {
-            thread::sleep(next.saturating_duration_since(Instant::now()));
+            thread::sleep(self.line_free.saturating_duration_since(Instant::now()));
             self.send(piece)?;
-            next += PIECE_TAKES;
+            self.line_free = self.line_free.max(Instant::now()) + Duration::from_secs(1) * (10 * piece.len() as u32) / BAUD;
         }
         Ok(())
     }
@@ -188,7 +205,7 @@ impl Session {
     pub(super) fn ask(&mut self, doing: &'static str, script: Script<'_>) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
         let mut last = Attempt::Silent;
         for _ in 0..TRIES_MAX {
-            match self.ask_once(script) {
+            match self.ask_once(Question::of(script), None) {
                 Ok(answer) => return Ok(answer),
                 Err(Attempt::Error(error)) => return Err(error),
                 Err(attempt) => last = attempt,
@@ -207,14 +224,44 @@ impl Session {
         })
     }
 
-    fn ask_once(&mut self, script: Script<'_>) -> Result<Zeroizing<Vec<u8>>, Attempt> {
-        let word = format!("{:x}", WORDS.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-        let source = script.source(&word);
+    /// Asks one after the other, and begins the next while the device runs one: so much of it as it can hold meanwhile.
+    pub(super) fn ask_all(
+        &mut self,
+        doing: &'static str,
+        scripts: &[Script<'_>],
+    ) -> Result<Vec<Zeroizing<Vec<u8>>>, DeviceError> {
+        let mut answers = Vec::with_capacity(scripts.len());
+        let mut questions = scripts.iter().map(|script| Question::of(*script)).peekable();
+        while let Some(question) = questions.next() {
+            let script = question.script;
+            answers.push(match self.ask_once(question, questions.peek_mut()) {
+                Ok(answer) => answer,
+                Err(Attempt::Error(error)) => return Err(error),
+                Err(_) => {
+                    self.resync(doing)?;
+                    // With the line went what was begun.
+                    if let Some(next) = questions.peek_mut() {
+                        next.sent = 0;
+                    }
+                    self.ask(doing, script)?
+                }
+            });
+        }
+        Ok(answers)
+    }
+
+    fn ask_once(&mut self, question: Question<'_>, next: Option<&mut Question<'_>>) -> Result<Zeroizing<Vec<u8>>, Attempt> {
+        let Question { script, word, source, sent } = question;
         // What came since the last answer is noise, or a start.
         self.drain()?;
-        if !(self.paste && source.len() > HELD_BYTES_MAX && self.send_by_paste(source.as_bytes())?) {
+        let by_paste = self.paste && sent == 0 && source.len() > HELD_BYTES_MAX;
+        if !(by_paste && self.send_by_paste(&source)?) {
             self.repl.expect_answer();
-            self.send_paced(&Zeroizing::new([source.as_bytes(), &[RUN]].concat()))?;
+            self.send_paced(&Zeroizing::new([&source[sent..], &[RUN]].concat()))?;
+            if let Some(next) = next.filter(|_| !self.paste) {
+                next.sent = next.source.len().min(PIECE_BYTES_MAX);
+                self.send_paced(&next.source[..next.sent])?;
+            }
         }
         let answer = self.await_answer()?;
         if answer.failed() {
@@ -361,10 +408,13 @@ impl Session {
         Err(self.stopped(doing))
     }
 
-    /// Rests, and sees the cancel flag meanwhile.
-    pub(super) fn rest(&mut self, ms: u64) -> Result<(), DeviceError> {
-        let deadline = after(ms);
-        while self.next(deadline)?.is_some() {}
+    /// Rests until something comes, whatever it is; sees the cancel flag meanwhile.
+    pub(super) fn rest_until_heard(&mut self, ms: u64) -> Result<(), DeviceError> {
+        let (deadline, before) = (after(ms), self.heard);
+        while self.heard == before && Instant::now() < deadline {
+            // A moment: what comes within the port's time-out is heard at once.
+            self.next(after(1))?;
+        }
         Ok(())
     }
 
