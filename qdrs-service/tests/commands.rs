@@ -118,6 +118,63 @@ fn an_access_code_is_printed_once_and_taken_away_for_ever() {
     assert!(code == 2 && says.contains("revoked, and that is for ever"), "{says}");
 }
 
+#[test]
+fn signed_serials_are_made_and_checked_and_their_key_is_nowhere_else() {
+    let owner = Owner::new();
+    let path = |name: &str| owner.dir.path().join(name);
+    let policy = "[form]\ncase = \"upper\"\ndrop = \"- \"\n[[rule]]\nkind = \"signed\"\nkey_file = \"box.key\"\nbody = \"BOX-{number}-\"\n";
+    std::fs::write(path("box.toml"), policy).expect("written");
+    let (code, says) = owner.says("serials generate --policy box.toml --count 3");
+    assert!(code == 2 && says.contains("box.key"), "{says}");
+    assert_eq!(owner.says("serials key --out box.key").0, 0);
+    let key = std::fs::read_to_string(path("box.key")).expect("there");
+    #[cfg(unix)]
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path("box.key")).expect("there").permissions()) & 0o777,
+        0o600
+    );
+    let (code, says) = owner.says("serials key --out box.key");
+    assert!(code == 2 && says.contains("is there already, and it is left as it is"), "{says}");
+    assert_eq!(std::fs::read_to_string(path("box.key")).expect("there"), key);
+
+    let words = "serials generate --policy box.toml --count 3 --start 9 --out box.csv --labels labels --symbol data-matrix";
+    let (code, says) = owner.says(words);
+    assert_eq!(code, 0, "{says}");
+    assert_eq!(
+        says,
+        "3 serials, 9 to 11; the next ones begin with --start 12\none guess in 1,099,511,627,776 is right (1 in 2^40); \
+         at 1200 guesses a minute with one access code that takes 871 years on average\n"
+    );
+    let csv = std::fs::read_to_string(path("box.csv")).expect("there");
+    let rows: Vec<(&str, &str)> = csv.lines().filter_map(|line| line.split_once(',')).collect();
+    assert_eq!((rows.len(), rows[0]), (4, ("serial", "label")));
+    for (serial, label) in &rows[1..] {
+        assert!(owner.run(&format!("policy test box.toml {serial} {label}")).status.success(), "{serial} {label}");
+        let symbol = std::fs::read_to_string(path(&format!("labels/{serial}.svg"))).expect("a symbol for each");
+        assert!(symbol.starts_with("<svg") && symbol.contains(label));
+    }
+    // A signature is no typo to be mended: nothing near is named.
+    let serial = rows[1].0;
+    let changed = if serial.ends_with('7') { '8' } else { '7' };
+    let tested = owner.run(&format!("policy test box.toml {}{changed}", &serial[..serial.len() - 1]));
+    let tested = String::from_utf8(tested.stdout).expect("text");
+    assert!(tested.contains("REFUSED") && tested.contains("one guess in") && !tested.contains(" is it "), "{tested}");
+    for text in [&csv, &says, &tested] {
+        assert!(!text.contains(key.trim()), "the key is shown nowhere");
+    }
+    for (words, why) in [
+        ("serials generate --policy box.toml --count 2 --start 999999", "more digits than the body has room for"),
+        ("serials generate --policy box.toml --count 1 --body BOX", "one `{number}` in it"),
+        ("serials generate --policy box.toml --count 1 --out box.csv", "is there already"),
+    ] {
+        let (code, says) = owner.says(words);
+        assert!(code == 2 && says.contains(why), "{words}: {says}");
+    }
+    assert_eq!(owner.says("init").0, 0);
+    let (code, says) = owner.says("serials generate --policy default --count 1");
+    assert!(code == 2 && says.contains("does not sign serials"), "{says}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_made_while_the_service_runs_registers_at_once_and_is_revoked_at_once() {
     let emulator = Emulator::start(EmulatorOptions::default()).await.expect("an emulator");

@@ -180,6 +180,11 @@ impl Separators {
     pub(super) fn has(&self, character: char) -> bool {
         self.0.contains(character)
     }
+
+    /// The one that its owner names first.
+    pub(super) fn first(&self) -> Option<char> {
+        self.0.chars().next()
+    }
 }
 
 impl<'de> Deserialize<'de> for Separators {

@@ -39,6 +39,7 @@ use crate::{
     serial::{SERIAL_BYTES_MAX, Serial, SerialError, check_characters},
 };
 
+pub mod body;
 mod contradiction;
 mod device_id;
 mod form;
@@ -52,7 +53,7 @@ mod samples_tests;
 mod tests;
 
 use device_id::Template;
-use form::Form;
+use form::{Form, Separators};
 use product::Product;
 use rule::Rule;
 pub use rule::signed::KeyPlace;
@@ -305,8 +306,28 @@ impl Policy {
         let refuse = |why: String| PolicyError { policy: self.name.clone(), line: None, why };
         let rule = self.written.rules.iter().find_map(Rule::signed);
         let rule = rule.ok_or_else(|| refuse("it does not sign serials; that takes a rule of `kind = \"signed\"`".to_owned()))?;
-        let serial = rule.sign(text).ok_or_else(|| refuse("the key of its `signed` rule has not been loaded".to_owned()))?;
+        let serial = rule
+            .sign(&self.normalise(text))
+            .ok_or_else(|| refuse("the key of its `signed` rule has not been loaded".to_owned()))?;
         self.check(&serial).map_err(|error| refuse(format!("it refuses what it signed: {error}")))
+    }
+
+    /// What signed serials begin with, if the policy says so.
+    pub fn body(&self) -> Option<&body::Body> {
+        self.written.rules.iter().find_map(Rule::signed)?.body.as_ref()
+    }
+
+    /// How a signed serial that begins with that text may stand on its label: where the form leaves separators out, the
+    /// signature is parted by one of them into groups of four, which are easier to read and to type.
+    pub fn label(&self, text: &str, serial: &Serial) -> String {
+        let separator = self.written.form.drop.as_ref().and_then(Separators::first);
+        let groups = separator.zip(serial.as_str().strip_prefix(&self.normalise(text))).map(|(separator, tag)| {
+            let groups: Vec<_> = tag.as_bytes().chunks(4).map(String::from_utf8_lossy).collect();
+            let body = text.trim_end_matches(separator);
+            format!("{body}{separator}{}", groups.join(&separator.to_string()))
+        });
+        // A label that would not be read as its serial is none.
+        groups.filter(|label| self.check(label).as_ref() == Ok(serial)).unwrap_or_else(|| serial.to_string())
     }
 
     /// Does it want files or variables besides its own text? Then it accepts nothing before [`Policy::load`].

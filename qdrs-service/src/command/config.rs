@@ -8,6 +8,7 @@ use std::{
 use anyhow::Result;
 use qdrs_core::explain::Explain as _;
 
+use super::guess;
 use crate::{
     config::{Config, ConfigError, Flags, check_mode, read},
     env,
@@ -45,7 +46,8 @@ pub(super) fn run(args: Args) -> Result<ExitCode> {
     for policy in config.policies.iter() {
         let quota = policy.total_max().map_or_else(|| "any number".to_owned(), |total| format!("{total} in all"));
         let name = format!("policy `{}`", policy.name);
-        let guess = policy.guess_bits().map(|bits| format!(", signed: one guess in {} is right", 1_u128 << bits.min(127)));
+        let per_minute = config.limits.code_per_minute;
+        let guess = policy.guess_bits().map(|bits| format!(", signed: {}", guess::in_words(bits, per_minute)));
         writeln!(out, "{name:<26} {quota}, evidence {} at least{}", policy.least_evidence(), guess.unwrap_or_default())?;
     }
     let wrong = faults(&config);

@@ -4,11 +4,13 @@
 //! be reached; 5 a fault in QDRS.
 
 use std::{
+    fs::File,
     io::{IsTerminal as _, Write as _},
+    path::Path,
     process::ExitCode,
 };
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use qdrs_core::{api::Scope, explain::Explain, policy::PolicyError};
 use tracing_subscriber::EnvFilter;
 
@@ -17,8 +19,10 @@ use crate::{config::ConfigError, emulator::EmulatorError, env, ledger::LedgerErr
 mod access;
 mod config;
 mod emulator;
+mod guess;
 mod init;
 pub mod policy;
+mod serials;
 mod serve;
 
 /// The Quick Device Registration Service: holds the hub owner connection string and registers devices
@@ -40,6 +44,8 @@ enum Command {
     /// Make, show, suspend and revoke access codes
     Access(access::Args),
     Policy(policy::Args),
+    /// Make signed serials
+    Serials(serials::Args),
     /// Serve a local IoT Hub to try things on: no cloud account, no real devices
     Emulator(emulator::Args),
 }
@@ -63,12 +69,27 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Config(args) => config::run(args),
         Command::Access(args) => runtime()?.block_on(access::run(args)),
         Command::Policy(args) => policy::run(args),
+        Command::Serials(args) => runtime()?.block_on(serials::run(args)),
         Command::Emulator(args) => runtime()?.block_on(emulator::run(args)),
     }
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// A file that only this user can read; an error if there is one of that name.
+fn new_private_file(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            anyhow!("{} is there already, and it is left as it is; name another file, or move it away", path.display())
+        }
+        _ => anyhow!("can't write {}: {error}", path.display()),
+    })
 }
 
 /// Logs go to stderr: JSON unless a person looks. `QDRS_LOG` says what.

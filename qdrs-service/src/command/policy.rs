@@ -9,14 +9,22 @@ use std::{
 use anyhow::{Context, Result, bail};
 use qdrs_core::{
     explain::Explain,
-    policy::{Outcome, Policy, Verdict},
+    policy::{Outcome, Policy, Verdict, nearest},
 };
 use serde::Serialize;
 
-use crate::{config, env};
+use super::guess;
+use crate::{
+    config::{self, Config, Flags},
+    env,
+    limits::Limits,
+};
 
 /// The version of a line of `--json`.
 const JSON_VERSION: u32 = 1;
+
+/// How many valid serials are named that a refused one may have been.
+const NEAREST_MAX: usize = 3;
 
 /// Try the policies that say which serials are valid
 #[derive(Debug, clap::Args)]
@@ -78,6 +86,18 @@ impl Test {
     }
 }
 
+/// A policy ready to be asked, from a file that ends in `.toml` or the config's of that name; and how many requests a minute
+/// an access code may make.
+pub(super) fn named_or_file(flags: &Flags, which: &str) -> Result<(Policy, u32)> {
+    if which.ends_with(".toml") {
+        return Ok((from_file(Path::new(which))?, Limits::default().code_per_minute));
+    }
+    let config = Config::load(flags, &env::process)?;
+    config.policy(Some(which))?;
+    let policy = config.policies.only(which).loaded(&env::process)?.remove(which);
+    Ok((policy.with_context(|| format!("there is no policy `{which}`"))?, config.limits.code_per_minute))
+}
+
 /// A policy in a file of its own is called as the file.
 fn from_file(file: &Path) -> Result<Policy> {
     let text = fs_err::read_to_string(file)?;
@@ -109,7 +129,12 @@ fn print_table(policy: &Policy, serials: &[String], out: &mut impl Write) -> io:
                 valid += 1;
                 writeln!(out, "{serial}  valid, device id {device_id}")?;
             }
-            Err(error) => writeln!(out, "REFUSED  {error} ({})", error.code())?,
+            Err(error) => {
+                writeln!(out, "REFUSED  {error} ({})", error.code())?;
+                if let Some(words) = nearest::in_words(&policy.nearest(given, &|_| false, NEAREST_MAX)) {
+                    writeln!(out, "         {words}")?;
+                }
+            }
         }
         for verdict in policy.explain(given) {
             let word = match verdict.outcome {
@@ -122,6 +147,9 @@ fn print_table(policy: &Policy, serials: &[String], out: &mut impl Write) -> io:
         writeln!(out)?;
     }
     writeln!(out, "{valid} of {} valid under policy `{}`", serials.len(), policy.name)?;
+    if let Some(bits) = policy.guess_bits() {
+        writeln!(out, "it signs serials: {}", guess::in_words(bits, Limits::default().code_per_minute))?;
+    }
     Ok(valid == serials.len())
 }
 
@@ -140,6 +168,10 @@ struct Line<'a> {
     code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nearest: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guess_bits: Option<usize>,
     rules: &'a [Verdict],
 }
 
@@ -159,6 +191,8 @@ fn print_json(policy: &Policy, serials: &[String], out: &mut impl Write) -> io::
             device_id: found.map(|(_, device_id)| device_id.as_str()),
             code: error.map(|error| error.code().as_str()),
             detail: error.map(ToString::to_string),
+            nearest: policy.nearest(given, &|_| false, NEAREST_MAX).into_iter().map(|near| near.serial.to_string()).collect(),
+            guess_bits: policy.guess_bits(),
             rules: &policy.explain(given),
         };
         serde_json::to_writer(&mut *out, &line)?;
@@ -209,6 +243,7 @@ mod tests {
   yes  its device id is `{serial}`
 
 REFUSED  serial `22` is not valid: the number must be a multiple of 7 (it leaves 1 when divided by 7) (serial-invalid)
+         is it `42` (one character wrong), `21` (one character wrong) or `28` (one character wrong)?
   yes  it has 1 to 128 characters
   yes  it has ASCII letters, digits and signs only, and no blank
   NO   the number must be a multiple of 7
@@ -229,6 +264,9 @@ REFUSED  serial `22` is not valid: the number must be a multiple of 7 (it leaves
         assert_eq!((&lines[0]["serial"], &lines[0]["given"], &lines[0]["valid"]), (&"21".into(), &" 21 ".into(), &true.into()));
         assert_eq!((&lines[1]["code"], &lines[1]["rules"][1]["outcome"]), (&"serial-invalid".into(), &"fails".into()));
         assert_eq!(lines.len(), 2);
+        let mut out = Vec::new();
+        assert!(!print_json(&policy, &["12".to_owned()], &mut out).expect("is printed"));
+        assert!(String::from_utf8_lossy(&out).contains("\"nearest\":[\"21\","), "two swapped: {}", String::from_utf8_lossy(&out));
     }
 
     #[test]

@@ -1,9 +1,26 @@
 //! The registrar's refusals in words: each case of what the ledger found has its own sentence.
 
-use qdrs_core::{api::Code, policy::Policy, serial::Serial};
+use qdrs_core::{
+    api::{Code, Kind},
+    explain::Explain as _,
+    policy::{Policy, nearest},
+    serial::{Serial, SerialError},
+};
 
 use super::{Refusal, refusal::moment};
 use crate::ledger::{Access, Life, NotReserved, Record};
+
+/// How many valid serials are named that a refused one may have been.
+const NEAREST_MAX: usize = 3;
+
+/// A station hears which valid serials are near; a product, whose code can be found, is told nothing.
+pub(super) fn invalid(policy: &Policy, caller: &Access, sent: &str, error: &SerialError) -> Refusal {
+    let near = match caller.kind {
+        Kind::Station => nearest::in_words(&policy.nearest(sent, &|_| false, NEAREST_MAX)),
+        Kind::Product => None,
+    };
+    Refusal::new(error.code(), near.map_or_else(|| error.to_string(), |near| format!("{error}; {near}")))
+}
 
 pub(super) fn not_reserved(not: NotReserved, caller: &Access, asked: &Serial) -> Refusal {
     match not {

@@ -31,7 +31,9 @@ mod work;
 #[cfg(test)]
 mod tests;
 
-use answer::{board_taken, check_listed_board, code_quota, misconfigured, not_confirmable, not_reserved, policy_quota, taken};
+use answer::{
+    board_taken, check_listed_board, code_quota, invalid, misconfigured, not_confirmable, not_reserved, policy_quota, taken,
+};
 pub use refusal::Refusal;
 use work::{Fresh, Works};
 
@@ -138,7 +140,7 @@ impl Registrar {
     ) -> Result<(Reservation, DeviceKey, bool), Refusal> {
         let policy = self.policy(&caller.policy)?;
         let hub = self.hub(&caller.hub)?;
-        let accepted = policy.check(serial).map_err(|error| Refusal::new(error.code(), error.to_string()))?;
+        let accepted = policy.check(serial).map_err(|error| invalid(policy, caller, serial, &error))?;
         check_listed_board(policy, &accepted, request.hardware_id.as_deref())?;
         let new = reservation(caller, policy, hub.host_name(), serial, &accepted, job, request)?;
         let keys = Keys::generate();

@@ -269,6 +269,24 @@ async fn a_serial_is_registered_repeated_confirmed_and_then_closed_to_all() {
 }
 
 #[tokio::test]
+async fn a_typo_is_explained_to_a_station_and_to_no_product() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    let product = world.station("app", |access| access.kind = Kind::Product).await;
+    let refused = async |who: &Caller, ask| world.registrar.register(&who.access, "12", "a", ask).await.expect_err("refused");
+    let told = refused(&mine, RegisterRequest::default()).await.problem;
+    assert!(
+        told.detail.ends_with("; is it `21` (two neighbours swapped), `42` (one character wrong) or `14` (one character wrong)?"),
+        "{}",
+        told.detail
+    );
+    let recipient = Some(product.access.keys.opening);
+    let refusal = refused(&product, RegisterRequest { recipient, ..Default::default() }).await;
+    assert!(!refusal.problem.detail.contains("21"), "not even the log has it: {}", refusal.problem.detail);
+    assert_eq!(refusal.for_kind(Kind::Product).problem.detail, "");
+}
+
+#[tokio::test]
 async fn a_lost_answer_is_recognised_by_the_fingerprint_and_burns_nothing() {
     let world = World::new();
     let mine = world.station("line-1", |_| ()).await;

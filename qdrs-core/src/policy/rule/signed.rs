@@ -2,7 +2,7 @@
 //!
 //! The tag is the first characters, in Crockford's base 32, of HMAC-SHA-256 over a label and all that stands before the tag.
 //! Each character carries five bits, so that one guess in 32^n is right. With several keys, one for each generation, the
-//! character before the tag says which one signed.
+//! character before the tag says which one signed. What stands before is the owner's `body`, a text with a running number.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::policy::form::Case;
+use crate::policy::{body, body::Body, form::Case};
 
 /// Keeps these tags apart from any other use of the same key.
 const LABEL: &[u8] = b"qdrs/v1 signed serial\0";
@@ -34,6 +34,13 @@ pub(in crate::policy) struct Rule {
     key_env: Option<String>,
     #[serde(default)]
     keys: Vec<Generation>,
+    /// What `serials generate` puts before the tag, as "QD-{number}-".
+    #[serde(rename = "body")]
+    body_text: Option<String>,
+    /// How many digits its number has.
+    digits: Option<usize>,
+    #[serde(skip)]
+    pub(in crate::policy) body: Option<Body>,
     /// As the normal form has letters.
     #[serde(skip)]
     small_letters: bool,
@@ -77,7 +84,7 @@ impl fmt::Debug for Key {
 }
 
 impl Rule {
-    pub(super) const KEYS: &[&str] = &["characters", "key_file", "key_env", "keys"];
+    pub(super) const KEYS: &[&str] = &["characters", "key_file", "key_env", "keys", "body", "digits"];
 
     pub(super) fn sound(mut self) -> Result<Self, String> {
         if !(4..=16).contains(&self.characters) {
@@ -88,6 +95,16 @@ impl Rule {
             return Err("a `signed` rule needs `key_file`, or `key_env`, or `keys = [{ generation = \"A\", file = \"…\" }, …]`"
                 .to_owned());
         }
+        self.body = match (&self.body_text, self.digits) {
+            (None, Some(_)) => {
+                return Err("`digits` in a `signed` rule are those of the number in `body`; it has no `body`".to_owned());
+            }
+            (None, None) => None,
+            (Some(text), digits) => {
+                let body = Body::parse(text, digits.unwrap_or(body::DIGITS_DEFAULT));
+                Some(body.map_err(|why| format!("in a `signed` rule: {why}"))?)
+            }
+        };
         let mut seen = Vec::new();
         for key in &mut self.keys {
             if key.file.is_some() == key.env.is_some() {
@@ -130,7 +147,7 @@ impl Rule {
             .into_iter()
             .map(|(generation, text)| {
                 let bytes = BASE64.decode(text.trim().as_bytes()).ok().filter(|bytes| bytes.len() >= KEY_BYTES_MIN);
-                let bytes = bytes.ok_or("the key is no base64 of 16 bytes or more; `openssl rand -base64 32` makes one")?;
+                let bytes = bytes.ok_or("the key is no base64 of 16 bytes or more; `qdrs-service serials key` makes one")?;
                 Ok(Key { generation, bytes: Zeroizing::new(bytes) })
             })
             .collect::<Result<_, String>>()?;

@@ -258,6 +258,8 @@ fn keys_come_and_go_by_generation() {
         ("key_env = \"A\"\nkey_file = \"b\"", "needs `key_file`"),
         ("keys = [{ generation = \"I\", file = \"a\" }]", "not `I`"),
         ("keys = [{ generation = \"A\" }]", "either `file` or `env`"),
+        ("key_env = \"A\"\nbody = \"QD-\"", "one `{number}` in it"),
+        ("key_env = \"A\"\ndigits = 3", "it has no `body`"),
         ("keys = [{ generation = \"A\", file = \"a\" }, { generation = \"A\", file = \"b\" }]", "two keys"),
     ] {
         let error = unsound(&format!("[[rule]]\nkind = \"signed\"\n{toml}"));
@@ -265,7 +267,22 @@ fn keys_come_and_go_by_generation() {
     }
     let missing = policy("[[rule]]\nkind = \"signed\"\nkey_file = \"c.key\"")
         .load(&mut |_| Err(String::new()), &mut |_| Ok("short".to_owned().into()));
-    assert!(missing.expect_err("is no key").to_string().contains("openssl rand -base64 32"));
+    assert!(missing.expect_err("is no key").to_string().contains("qdrs-service serials key"));
+}
+
+#[test]
+fn a_label_parts_the_signature_where_separators_are_left_out() {
+    let rule = "[[rule]]\nkind = \"signed\"\nkey_file = \"a.key\"\nbody = \"qd-{number}-\"\ndigits = 4";
+    let parted = signed(&format!("[form]\ncase = \"upper\"\ndrop = \"- \"\n{rule}"));
+    let text = parted.body().and_then(|body| body.write(7)).expect("there is room");
+    let serial = parted.sign(&text).expect("signs");
+    let label = parted.label(&text, &serial);
+    assert!(serial.as_str().starts_with("QD0007") && serial.as_str().len() == 14, "{serial}");
+    assert!(label.starts_with("qd-0007-") && label.len() == 17 && label.as_bytes()[12] == b'-', "{label}");
+    assert_eq!(parted.check(&label), Ok(serial));
+    let whole = signed(&format!("[form]\ncase = \"upper\"\n{rule}"));
+    let serial = whole.sign("QD-0007-").expect("signs");
+    assert_eq!(whole.label("QD-0007-", &serial), serial.as_str());
 }
 
 #[test]
