@@ -6,6 +6,7 @@
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
+import readline from "node:readline";
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -36,29 +37,29 @@ _prelude()
 del _prelude
 `;
 
-const { values: options } = parseArgs({
-  options: {
-    port: { type: "string", default: "tcp" }, // tcp, tcp:NUMBER or pty
-    folder: { type: "string" },
-    slots: { type: "string", default: "1" },
-    boards: { type: "string", default: "1" },
-    swap: { type: "string", default: "1000" }, // How long the slot is empty between two boards, in ms.
-    firmware: { type: "string", default: "old" },
-    second: { type: "string", default: "1000" }, // The board's second, in ms.
-    noise: { type: "boolean", default: false },
-    seed: { type: "string", default: "1" },
-    deaf: { type: "string", default: "0" },
-    cut: { type: "string" },
-    "cut-in-rename": { type: "string" },
-    "cut-op": { type: "string" },
-    "flash-ms": { type: "string", default: "0" },
-    held: { type: "boolean", default: false },
-    "no-bak": { type: "boolean", default: false },
-    corrupt: { type: "boolean", default: false },
-    unit: { type: "string", default: "0" }, // Boards of two practice buttons at work for one service need two numbers, below 2 ** 16.
-    slot: { type: "string" }, // Inner: this process is one slot of several.
-  },
-});
+const OPTIONS = {
+  port: { type: "string", default: "tcp" }, // tcp, tcp:NUMBER or pty
+  folder: { type: "string" },
+  slots: { type: "string", default: "1" },
+  boards: { type: "string", default: "1" },
+  swap: { type: "string", default: "1000" }, // How long the slot is empty between two boards, in ms.
+  firmware: { type: "string", default: "old" },
+  second: { type: "string", default: "1000" }, // The board's second, in ms.
+  noise: { type: "boolean", default: false },
+  seed: { type: "string", default: "1" },
+  deaf: { type: "string", default: "0" },
+  cut: { type: "string" },
+  "cut-in-rename": { type: "string" },
+  "cut-op": { type: "string" },
+  "flash-ms": { type: "string", default: "0" },
+  held: { type: "boolean", default: false },
+  "no-bak": { type: "boolean", default: false },
+  corrupt: { type: "boolean", default: false },
+  unit: { type: "string", default: "0" }, // Boards of two practice buttons at work for one service need two numbers, below 2 ** 16.
+  slot: { type: "string" }, // Inner: this process is one slot of several.
+};
+const optionsIn = (words) => parseArgs({ args: words, options: OPTIONS }).values;
+const options = optionsIn(process.argv.slice(2));
 if (!options.folder) {
   console.error("practice button: --folder DIR says where its flash is kept");
   process.exit(2);
@@ -66,12 +67,12 @@ if (!options.folder) {
 
 const slots = Number(options.slots);
 if (slots > 1 && !options.slot) {
-  // One process a slot, since a power cut takes the process.
+  // One process a slot: they work at the same time.
   for (let slot = 1; slot <= slots; slot++) {
     const child = spawn(process.execPath, [fileURLToPath(import.meta.url), ...process.argv.slice(2), "--slot", String(slot)], {
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
-    child.on("exit", (code, signal) => console.error(`slot ${slot} lost its power (${signal ?? code})`));
+    child.on("exit", (code, signal) => console.error(`slot ${slot} ended (${signal ?? code})`));
   }
 } else {
   await slotProcess(Number(options.slot ?? 1));
@@ -79,64 +80,81 @@ if (slots > 1 && !options.slot) {
 
 async function slotProcess(slot) {
   process.on("disconnect", () => process.exit(0));
-  const board = new Board(slot);
-  await board.powerOn();
-  if (options.port === "pty") await overPty(board);
-  else await overTcp(board, Number(options.port.split(":")[1] ?? 0));
-  // The hand at the bench: `press` switches a board on, `next` puts in the next one, the end of stdin takes all away.
-  if (!options.slot) {
-    let text = "";
-    process.stdin.on("data", (data) => {
-      text += data;
-      for (let end; (end = text.indexOf("\n")) >= 0; text = text.slice(end + 1)) {
-        const word = text.slice(0, end).trim();
-        if (word === "press") board.press();
-        if (word === "next") board.next();
-      }
-    });
-    if (!process.stdin.isTTY) process.stdin.on("end", () => process.exit(0));
+  const bench = { board: await switchedOn(new Board(slot, options)) };
+  await (options.port === "pty" ? overPty(bench) : overTcp(bench, Number(options.port.split(":")[1] ?? 0)));
+  console.log(bench.port);
+  // The hand at the bench; the end of stdin takes all away.
+  if (options.slot) return;
+  const hand = {
+    press: () => bench.board.press(),
+    next: () => bench.board.next(),
+    cut: () => bench.board.cut(),
+    out: () => {
+      bench.board.takeOut();
+      console.log("out");
+    },
+    // Another board, as told by options in JSON; says the port again when it is there.
+    board: async (words) => {
+      bench.board.takeOut();
+      bench.hangUp();
+      bench.board = await switchedOn(new Board(slot, optionsIn(JSON.parse(words))));
+      bench.board.send = bench.send;
+      console.log(bench.port);
+    },
+  };
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    const [, word, rest] = line.match(/^(\S*) ?(.*)$/);
+    await hand[word]?.(rest);
   }
+  if (!process.stdin.isTTY) process.exit(0);
 }
 
-function overTcp(board, wanted) {
+async function switchedOn(board) {
+  await board.powerOn();
+  return board;
+}
+
+function overTcp(bench, wanted) {
   let line = null;
-  board.send = (bytes) => line?.write(bytes);
+  bench.hangUp = () => line?.destroy();
+  bench.send = bench.board.send = (bytes) => line?.write(bytes);
   const server = net.createServer((socket) => {
     line?.destroy();
     line = socket;
     socket.setNoDelay(true);
-    socket.on("data", (data) => board.receive(data));
+    socket.on("data", (data) => line === socket && bench.board.receive(data));
     socket.on("error", () => {});
     socket.on("close", () => {
       if (line === socket) line = null;
     });
-    board.flushBoot();
-    board.press();
+    bench.board.flushBoot();
+    bench.board.press();
   });
   return new Promise((done) =>
     server.listen(wanted, "127.0.0.1", () => {
-      console.log(`tcp://127.0.0.1:${server.address().port}`);
+      bench.port = `tcp://127.0.0.1:${server.address().port}`;
       done();
     }),
   );
 }
 
-function overPty(board) {
+function overPty(bench) {
   // A small bridge in Python: node itself can't open a pseudo-terminal.
   const bridge = spawn("python3", [path.join(HERE, "pty_bridge.py")], { stdio: ["pipe", "pipe", "pipe"] });
-  board.send = (bytes) => bridge.stdin.write(bytes);
-  bridge.stdout.on("data", (data) => board.receive(data));
+  bench.hangUp = () => {};
+  bench.send = bench.board.send = (bytes) => bridge.stdin.write(bytes);
+  bridge.stdout.on("data", (data) => bench.board.receive(data));
   bridge.on("exit", () => process.exit(1));
   return new Promise((done) =>
     bridge.stderr.once("data", (name) => {
-      console.log(String(name).trim());
-      board.flushBoot();
+      bench.port = String(name).trim();
+      bench.board.flushBoot();
       done();
     }),
   );
 }
 
-function Board(slot) {
+function Board(slot, options) {
   const second = Number(options.second);
   const home = path.join(options.folder, `slot-${slot}`);
   const currentFile = path.join(home, "current");
@@ -159,6 +177,8 @@ function Board(slot) {
   let hostBytes = 0;
   let operations = 0;
   let lastByte = 0;
+  let wasCut = false;
+  let isOut = false;
   let dice = Number(options.seed) >>> 0;
   this.send = null;
 
@@ -169,8 +189,22 @@ function Board(slot) {
   const folder = () => path.join(home, `board-${number}`);
   const hex = (value, width) => value.toString(16).padStart(width, "0");
   const mac = () => `5c${hex(Number(options.unit), 4)}${hex(slot, 2)}${hex(number, 4)}`;
-  const cut = () => process.kill(process.pid, "SIGKILL");
+  // The power fails, once: whatever the program still does, nothing of it reaches the line or the flash.
+  const cut = () => {
+    if (wasCut) return;
+    wasCut = true;
+    off();
+    console.log("cut");
+  };
+  const off = () => {
+    on = false;
+    generation += 1;
+    micropython = null;
+    timerRuns = false;
+    queue = [];
+  };
   const transmit = (bytes) => {
+    if (!on) return;
     if (this.send) this.send(Buffer.from(bytes));
     else held.push(...bytes);
   };
@@ -256,15 +290,15 @@ function Board(slot) {
     // FAT: an existing target is removed first, then the entry gets its new name.
     mp.FS.rename = (from, to) => {
       operation();
-      const live = on && !resetWanted;
+      const live = () => on && !resetWanted;
       if (mp.FS.analyzePath(absolute(to)).exists) {
         unlink.call(mp.FS, absolute(to));
-        if (live) fs.rmSync(flashFile(to), { force: true });
+        if (live()) fs.rmSync(flashFile(to), { force: true });
       }
       if (options["cut-in-rename"] === "before") cut();
       operation();
       rename.call(mp.FS, from, to);
-      if (live) fs.renameSync(flashFile(from), flashFile(to));
+      if (live()) fs.renameSync(flashFile(from), flashFile(to));
       if (options["cut-in-rename"] === "after") cut();
     };
   };
@@ -288,6 +322,7 @@ function Board(slot) {
         say(String(error.message).replaceAll("\n", "\r\n"));
       }
     }
+    if (mine !== generation || !on) return;
     capture = [];
     mp.replInit();
     if (intoRaw) mp.replProcessChar(1);
@@ -306,6 +341,7 @@ function Board(slot) {
   };
 
   this.powerOn = async () => {
+    if (isOut) return;
     on = true;
     queue = [];
     deafUntil = 0;
@@ -318,15 +354,22 @@ function Board(slot) {
   this.press = () => {
     if (!on) this.powerOn();
   };
+  this.cut = cut;
+  this.takeOut = () => {
+    isOut = true;
+    off();
+    clearInterval(clock);
+  };
   this.next = () => {
-    on = false;
+    if (isOut) return;
+    off();
     if (number < Number(options.boards)) {
       number += 1;
       this.powerOn();
     }
   };
 
-  setInterval(() => {
+  const clock = setInterval(() => {
     if (!on || !micropython || !timerRuns || Date.now() < deafUntil) return;
     try {
       micropython.runPython("__import__('machine')._tick()");
@@ -346,6 +389,7 @@ function Board(slot) {
       if (options.cut && hostBytes === Number(options.cut)) {
         pump();
         cut();
+        return;
       }
       if (!room || queue.length < RX_MAX) queue.push(byte);
     }
@@ -368,9 +412,7 @@ function Board(slot) {
   const afterwards = () => {
     if (on && offWanted) {
       offWanted = false;
-      on = false;
-      timerRuns = false;
-      queue = [];
+      off();
       if (Number(options.boards) > 1) setTimeout(() => this.next(), Number(options.swap));
     }
     if (on && resetWanted) {

@@ -6,7 +6,12 @@
 use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Command, Stdio},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, Receiver},
+    },
+    time::Duration,
 };
 
 use qdrs_core::connection_string::DeviceConnectionString;
@@ -17,38 +22,86 @@ use crate::repository;
 /// The settings of a button.
 pub type Flash = Map<String, Value>;
 
-/// A practice button at a port; it ends when dropped.
+/// A practice button at a port; its board is taken out when dropped.
 pub struct Button {
-    process: Child,
-    hand: Option<ChildStdin>,
-    port: String,
+    bench: Option<Bench>,
     folder: PathBuf,
+    power_failed: bool,
 }
 
-impl Button {
-    /// Puts a button on `folder` (the boards that were there before, if any) and waits until its port is there.
-    pub fn start(folder: &Path, options: &[&str]) -> Self {
-        // Not through `run`: the test command has installed what it needs, and a kill must meet the board itself.
+/// A process with one port for practice buttons. A start costs more than a whole visit, so it goes from story to story;
+/// it ends with the test's process, which holds its standard input.
+struct Bench {
+    hand: std::process::ChildStdin,
+    said: Receiver<String>,
+    port: String,
+}
+
+/// Those without a board.
+static FREE: Mutex<Vec<Bench>> = Mutex::new(Vec::new());
+
+impl Bench {
+    fn start(words: &[String]) -> Self {
+        // Not through `run`: the test command has installed what it needs. No environment: node would look at each of
+        // the system's certificates, and at whatever else it is told there.
         let mut process = Command::new("node")
             .arg(repository().join("samples/practice-button/button.mjs"))
-            .arg("--folder")
-            .arg(folder)
-            .args(options)
+            .args(words)
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .expect("node runs the practice button");
-        let mut port = String::new();
-        BufReader::new(process.stdout.take().expect("stdout is piped")).read_line(&mut port).expect("its port can be read");
+        let hand = process.stdin.take().expect("stdin is piped");
+        let lines = BufReader::new(process.stdout.take().expect("stdout is piped")).lines();
+        let (says, said) = mpsc::channel();
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).take_while(|line| says.send(line.clone()).is_ok()).for_each(drop);
+            let _ = process.wait();
+        });
+        let port = said.recv().unwrap_or_default();
         assert!(port.starts_with("tcp://"), "the practice button does not start: run tests/run, which installs it");
-        let hand = process.stdin.take();
-        Self { process, hand, port: port.trim().to_owned(), folder: folder.to_owned() }
+        Self { hand, said, port }
+    }
+
+    /// Tells it something; waits for its answer.
+    fn tell(&mut self, words: &str, answer: &str) {
+        writeln!(self.hand, "{words}").expect("the practice button listens");
+        while self.said.recv_timeout(Duration::from_secs(60)).expect("the practice button answers") != answer {}
+    }
+}
+
+impl Button {
+    /// Puts a button on `folder` (the boards that were there before, if any) and waits until its port is there.
+    pub fn start(folder: &Path, options: &[&str]) -> Self {
+        let home = folder.to_string_lossy();
+        let words: Vec<String> = ["--folder", &home].iter().chain(options).map(|&word| word.to_owned()).collect();
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let bench = free.map_or_else(
+            || Bench::start(&words),
+            |mut bench| {
+                let port = bench.port.clone();
+                bench.tell(&format!("board {}", serde_json::json!(words)), &port);
+                bench
+            },
+        );
+        Self { bench: Some(bench), folder: folder.to_owned(), power_failed: false }
+    }
+
+    fn bench(&self) -> &Bench {
+        self.bench.as_ref().expect("is there until dropped")
+    }
+
+    fn hand(&mut self, word: &str) {
+        let bench = self.bench.as_mut().expect("is there until dropped");
+        writeln!(bench.hand, "{word}").expect("the practice button listens");
     }
 
     /// The port's name.
     pub fn port_name(&self) -> &str {
-        &self.port
+        &self.bench().port
     }
 
     /// The process id.
@@ -58,18 +111,23 @@ impl Button {
 
     /// Puts in the next board.
     pub fn next(&mut self) {
-        self.hand.as_mut().expect("stdin is piped").write_all(b"next\n").expect("the practice button listens");
+        self.hand("next");
     }
 
-    /// Has its power failed?
-    pub fn is_dead(&mut self) -> bool {
-        self.process.try_wait().expect("the child can be asked").is_some()
+    /// Switches on the board that is in.
+    pub fn press(&mut self) {
+        self.hand("press");
     }
 
     /// The power fails.
-    pub fn kill(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+    pub fn cut(&mut self) {
+        self.hand("cut");
+    }
+
+    /// Has its power failed?
+    pub fn power_failed(&mut self) -> bool {
+        self.power_failed |= self.bench().said.try_iter().any(|line| line == "cut");
+        self.power_failed
     }
 
     /// The flash of each board that was in the slot, the first one first.
@@ -80,7 +138,10 @@ impl Button {
 
 impl Drop for Button {
     fn drop(&mut self) {
-        self.kill();
+        if let Some(mut bench) = self.bench.take().filter(|_| !std::thread::panicking()) {
+            bench.tell("out", "out");
+            FREE.lock().unwrap_or_else(PoisonError::into_inner).push(bench);
+        }
     }
 }
 

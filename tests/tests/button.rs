@@ -139,11 +139,11 @@ async fn one_harm(cloud: &Cloud, code: &std::path::Path, harm: Harm, serial: Str
         // Until it says how it went, or the harm is done and it would wait for a device for ever.
         tokio::select! {
             () = async { while run.event().await.is_some_and(|event| event["event"] != "summary") {} } => {}
-            () = qdrs_tests::until(&what, || line.is_cut() || button.is_dead()) => {}
+            () = qdrs_tests::until(&what, || line.is_cut() || button.power_failed()) => {}
         }
         run.kill_after(0).await;
     }
-    button.kill();
+    drop(button);
 
     let flash = boards(folder.path()).pop().expect("the board has a flash");
     let loads = settings_that_a_boot_would_load(&flash).unwrap_or_else(|| panic!("{harm:?}: neither old nor new"));
