@@ -231,7 +231,14 @@ function Board(slot, options) {
     off: () => void (offWanted = true),
     reset: () => void (resetWanted = true),
     timer: (runs) => void (timerRuns = runs),
-    deaf: (seconds) => void (deafUntil = Date.now() + seconds * second),
+    // Deaf, not dumb: it counts the seconds.
+    deaf: (seconds) => {
+      deafUntil = Date.now() + seconds * second;
+      const mine = generation;
+      for (let left = seconds; left > 0; left--) {
+        setTimeout(() => mine === generation && say(`Wait for STA WLAN:  ${left}\r\n`), (seconds - left) * second);
+      }
+    },
     held: () => options.held,
     mac,
   };
@@ -263,7 +270,8 @@ function Board(slot, options) {
     const { open, write, close, rename, unlink } = mp.FS;
     mp.FS.open = (...args) => {
       const stream = open.apply(mp.FS, args);
-      if (isOnFlash(stream.path) && stream.flags & 0o1000) {
+      // Emptied on opening; the stream itself does not say so any more.
+      if (isOnFlash(stream.path) && args[1] & 0o1000) {
         operation();
         keep(mp, stream.path);
       }
@@ -413,6 +421,7 @@ function Board(slot, options) {
     if (on && offWanted) {
       offWanted = false;
       off();
+      console.log("off");
       if (Number(options.boards) > 1) setTimeout(() => this.next(), Number(options.swap));
     }
     if (on && resetWanted) {

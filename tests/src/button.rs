@@ -26,7 +26,7 @@ pub type Flash = Map<String, Value>;
 pub struct Button {
     bench: Option<Bench>,
     folder: PathBuf,
-    power_failed: bool,
+    said: Vec<String>,
 }
 
 /// A process with one port for practice buttons. A start costs more than a whole visit, so it goes from story to story;
@@ -35,6 +35,7 @@ struct Bench {
     hand: std::process::ChildStdin,
     said: Receiver<String>,
     port: String,
+    pid: u32,
 }
 
 /// Those without a board.
@@ -54,6 +55,7 @@ impl Bench {
             .stderr(Stdio::null())
             .spawn()
             .expect("node runs the practice button");
+        let pid = process.id();
         let hand = process.stdin.take().expect("stdin is piped");
         let lines = BufReader::new(process.stdout.take().expect("stdout is piped")).lines();
         let (says, said) = mpsc::channel();
@@ -61,15 +63,23 @@ impl Bench {
             lines.map_while(Result::ok).take_while(|line| says.send(line.clone()).is_ok()).for_each(drop);
             let _ = process.wait();
         });
-        let port = said.recv().unwrap_or_default();
-        assert!(port.starts_with("tcp://"), "the practice button does not start: run tests/run, which installs it");
-        Self { hand, said, port }
+        Self { hand, said, port: String::new(), pid }
     }
 
-    /// Tells it something; waits for its answer.
-    fn tell(&mut self, words: &str, answer: &str) {
+    /// Waits until it answers so, and says what came before.
+    fn awaits(&self, answer: impl Fn(&str) -> bool) -> Option<(Vec<String>, String)> {
+        let mut before = Vec::new();
+        loop {
+            let line = self.said.recv_timeout(Duration::from_secs(60)).ok()?;
+            if answer(&line) {
+                return Some((before, line));
+            }
+            before.push(line);
+        }
+    }
+
+    fn tell(&mut self, words: &str) {
         writeln!(self.hand, "{words}").expect("the practice button listens");
-        while self.said.recv_timeout(Duration::from_secs(60)).expect("the practice button answers") != answer {}
     }
 }
 
@@ -79,15 +89,19 @@ impl Button {
         let home = folder.to_string_lossy();
         let words: Vec<String> = ["--folder", &home].iter().chain(options).map(|&word| word.to_owned()).collect();
         let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let bench = free.map_or_else(
+        let mut bench = free.map_or_else(
             || Bench::start(&words),
             |mut bench| {
-                let port = bench.port.clone();
-                bench.tell(&format!("board {}", serde_json::json!(words)), &port);
+                bench.tell(&format!("board {}", serde_json::json!(words)));
                 bench
             },
         );
-        Self { bench: Some(bench), folder: folder.to_owned(), power_failed: false }
+        // A board whose power fails while it starts says so before.
+        let (said, port) = bench
+            .awaits(|line| line.starts_with("tcp://"))
+            .expect("the practice button does not start: run tests/run, which installs it");
+        bench.port = port;
+        Self { bench: Some(bench), folder: folder.to_owned(), said }
     }
 
     fn bench(&self) -> &Bench {
@@ -96,7 +110,7 @@ impl Button {
 
     fn hand(&mut self, word: &str) {
         let bench = self.bench.as_mut().expect("is there until dropped");
-        writeln!(bench.hand, "{word}").expect("the practice button listens");
+        bench.tell(word);
     }
 
     /// The port's name.
@@ -106,7 +120,7 @@ impl Button {
 
     /// The process id.
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        self.bench().pid
     }
 
     /// Puts in the next board.
@@ -126,8 +140,18 @@ impl Button {
 
     /// Has its power failed?
     pub fn power_failed(&mut self) -> bool {
-        self.power_failed |= self.bench().said.try_iter().any(|line| line == "cut");
-        self.power_failed
+        self.has_said("cut")
+    }
+
+    /// Has a board switched itself off?
+    pub fn was_off(&mut self) -> bool {
+        self.has_said("off")
+    }
+
+    fn has_said(&mut self, word: &str) -> bool {
+        let bench = self.bench.as_ref().expect("is there until dropped");
+        self.said.extend(bench.said.try_iter());
+        self.said.iter().any(|line| line == word)
     }
 
     /// The flash of each board that was in the slot, the first one first.
@@ -139,7 +163,8 @@ impl Button {
 impl Drop for Button {
     fn drop(&mut self) {
         if let Some(mut bench) = self.bench.take().filter(|_| !std::thread::panicking()) {
-            bench.tell("out", "out");
+            bench.tell("out");
+            bench.awaits(|line| line == "out").expect("the practice button answers");
             FREE.lock().unwrap_or_else(PoisonError::into_inner).push(bench);
         }
     }

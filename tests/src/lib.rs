@@ -9,6 +9,7 @@
 mod books;
 mod button;
 mod cloud;
+mod hand;
 mod line;
 pub mod machine;
 mod microbit;
@@ -21,6 +22,7 @@ pub mod table;
 pub use books::{Books, LedgerRow};
 pub use button::{Button, Flash, boards, connection_string, factory_settings, others, settings_that_a_boot_would_load};
 pub use cloud::Cloud;
+pub use hand::{Hand, QUIET, driver_at};
 pub use line::{Crossing, Cut, Line, LineOptions};
 pub use microbit::Microbit;
 pub use proxy::Proxy;

@@ -177,6 +177,13 @@ impl Line {
         held(&self.shared.record).clone()
     }
 
+    /// All that the device has said so far, if the line records it.
+    pub fn heard(&self) -> String {
+        let record = held(&self.shared.record);
+        let bytes = record.iter().filter(|crossing| !crossing.to_device).flat_map(|crossing| &crossing.bytes);
+        String::from_utf8_lossy(&bytes.copied().collect::<Vec<u8>>()).into_owned()
+    }
+
     /// How many bytes overran the device.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::SeqCst)

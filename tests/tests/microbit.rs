@@ -3,154 +3,32 @@
 //! What its file system allows: reaching it, asking it, being sure of the answer, and naming what it lacks. The write
 //! itself needs `rename`, JSON and hashes, which it has not.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-use qdrs_cli::{
-    device::{
-        self, Device, Kind,
-        wire::raw_repl::{Answer, ENTER, INTERRUPT, LEAVE, PASTE, RUN, RawRepl, Step},
-    },
-    port::Port,
-};
+use qdrs_cli::device::wire::raw_repl::{ENTER, INTERRUPT, PASTE, RUN, Step};
 use qdrs_core::{
     api::Code,
     connection_string::{DeviceConnectionString, DeviceKey},
     explain::Explain,
 };
-use qdrs_tests::{Line, LineOptions, Microbit};
+use qdrs_tests::{Hand, Line, LineOptions, Microbit, QUIET, driver_at};
 
-const STEP_MAX: Duration = Duration::from_secs(10);
-/// So long nothing more comes, and nothing will.
-const QUIET: Duration = Duration::from_millis(300);
 /// What it holds while its program runs, in bytes.
 const HELD_BYTES: usize = 63;
-/// What it takes at once and the pause after, when it is to lose nothing.
-const PIECE: (usize, Duration) = (16, Duration::from_millis(4));
 
-/// A hand at its REPL: the codec over a port, and nothing of the driver.
-struct Hand {
-    port: Port,
-    repl: RawRepl,
-    steps: VecDeque<Step>,
+/// What its file system holds, and how long each is.
+fn files(hand: &mut Hand) -> String {
+    hand.ask_until_whole("import os\nprint('Qf:'+str(sorted([(n,os.size(n)) for n in os.listdir()]))+':Z')", "f")
 }
 
-impl Hand {
-    fn at(microbit: &Microbit) -> Self {
-        let port = Port::open(&microbit.port_name()).expect("opens");
-        Self { port, repl: RawRepl::default(), steps: VecDeque::new() }
-    }
-
-    /// At its raw prompt, after it has started.
-    fn at_raw_prompt(microbit: &Microbit) -> Self {
-        let mut hand = Self::at(microbit);
-        let begun = Instant::now();
-        while begun.elapsed() < STEP_MAX {
-            hand.send(&[ENTER]);
-            if hand.within(QUIET) == Some(Step::Ready) {
-                while hand.within(QUIET).is_some() {}
-                return hand;
-            }
-        }
-        panic!("it does not start");
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        for piece in bytes.chunks(PIECE.0) {
-            self.send_at_once(piece);
-            std::thread::sleep(PIECE.1);
-        }
-    }
-
-    fn send_at_once(&mut self, bytes: &[u8]) {
-        let mut sent = 0;
-        while sent < bytes.len() {
-            sent += self.port.send(&bytes[sent..]).expect("is there");
-        }
-    }
-
-    fn within(&mut self, time: Duration) -> Option<Step> {
-        let deadline = Instant::now() + time;
-        let mut buffer = [0; 64];
-        while self.steps.is_empty() && Instant::now() < deadline {
-            let count = self.port.receive(&mut buffer).expect("is there");
-            self.repl.feed(&buffer[..count], &mut self.steps);
-        }
-        self.steps.pop_front()
-    }
-
-    fn step(&mut self) -> Step {
-        self.within(STEP_MAX).expect("does something")
-    }
-
-    fn begin(&mut self, source: &str) {
-        self.repl.expect_answer();
-        self.send(source.as_bytes());
-        self.send(&[RUN]);
-        assert_eq!(self.step(), Step::Accepted, "{source}");
-    }
-
-    fn answer(&mut self) -> Answer {
-        match self.step() {
-            Step::Answer(answer) => answer,
-            other => panic!("no answer but {other:?}"),
-        }
-    }
-
-    fn ask(&mut self, source: &str) -> Answer {
-        self.begin(source);
-        self.answer()
-    }
-
-    /// The same until the answer is whole: where the machine has other work, a byte may be lost all the same. Only for what
-    /// may be done twice.
-    fn ask_until_whole(&mut self, source: &str, word: &str) -> String {
-        for _ in 0..5 {
-            if let Some(fenced) = self.ask(source).fenced(word) {
-                return String::from_utf8(fenced.to_vec()).expect("text");
-            }
-        }
-        panic!("no whole answer to {source}");
-    }
-
-    /// Is the REPL in step? Asks what only a whole answer tells.
-    fn is_in_step(&mut self) {
-        let answer = self.ask("print('Q7:'+str(6*7)+':Z')");
-        assert_eq!(answer.fenced("7"), Some(&b"42"[..]));
-    }
-
-    /// What its file system holds, and how long each is.
-    fn files(&mut self) -> String {
-        self.ask_until_whole("import os\nprint('Qf:'+str(sorted([(n,os.size(n)) for n in os.listdir()]))+':Z')", "f")
-    }
-
-    fn make(&mut self, name: &str, text: &str) {
-        // Its length tells whether it came whole.
-        let source = format!("f=open('{name}','w')\nn=f.write('{text}')\nf.close()\nprint('Qw:%d:Z'%n)");
-        assert_eq!(self.ask_until_whole(&source, "w").parse(), Ok(text.replace("\\n", "\n").len()), "{name}");
-    }
-
-    /// Leaves it at its friendly prompt, with that program running.
-    fn leave_with(mut self, program: &str) {
-        self.repl.reset();
-        self.send(&[LEAVE]);
-        assert_eq!(self.step(), Step::Restarted, "its banner");
-        self.send(program.as_bytes());
-        std::thread::sleep(QUIET);
-    }
-}
-
-fn driver_at(port: &str) -> Box<dyn Device> {
-    device::open(&Kind::Texxmo.into(), port, Arc::default()).expect("opens")
+fn make(hand: &mut Hand, name: &str, text: &str) {
+    // Its length tells whether it came whole.
+    let source = format!("f=open('{name}','w')\nn=f.write('{text}')\nf.close()\nprint('Qw:%d:Z'%n)");
+    assert_eq!(hand.ask_until_whole(&source, "w").parse(), Ok(text.replace("\\n", "\n").len()), "{name}");
 }
 
 #[test]
 fn the_codec_follows_it_byte_for_byte() {
     let microbit = Microbit::start();
-    let mut hand = Hand::at_raw_prompt(&microbit);
+    let mut hand = Hand::at_raw_prompt(&microbit.port_name());
     hand.is_in_step();
 
     let exceptions = [
@@ -179,7 +57,7 @@ fn the_codec_follows_it_byte_for_byte() {
 #[test]
 fn what_a_function_executes_defines_for_all() {
     let microbit = Microbit::start();
-    let mut hand = Hand::at_raw_prompt(&microbit);
+    let mut hand = Hand::at_raw_prompt(&microbit.port_name());
     // As the driver's `E` runs a sealed piece.
     hand.ask("def E(s):\n global r\n r='!';exec(s)");
     assert!(!hand.ask("E('def R():return 7\\nr=str(R())')").failed());
@@ -189,7 +67,7 @@ fn what_a_function_executes_defines_for_all() {
 #[test]
 fn the_probe_for_raw_paste_is_refused_as_old_firmware_does() {
     let microbit = Microbit::start();
-    let mut hand = Hand::at_raw_prompt(&microbit);
+    let mut hand = Hand::at_raw_prompt(&microbit.port_name());
     hand.repl.expect_paste();
     hand.send(PASTE);
     assert_eq!(hand.step(), Step::Ready);
@@ -200,7 +78,7 @@ fn the_probe_for_raw_paste_is_refused_as_old_firmware_does() {
 #[test]
 fn its_line_is_cleared_and_its_resets_are_seen() {
     let microbit = Microbit::start();
-    let mut hand = Hand::at_raw_prompt(&microbit);
+    let mut hand = Hand::at_raw_prompt(&microbit.port_name());
     hand.send(b"print('never',");
     hand.repl.reset();
     hand.send(&[INTERRUPT, ENTER]);
@@ -218,7 +96,7 @@ fn its_line_is_cleared_and_its_resets_are_seen() {
 #[test]
 fn ctrl_c_interrupts_what_runs() {
     let microbit = Microbit::start();
-    let mut hand = Hand::at_raw_prompt(&microbit);
+    let mut hand = Hand::at_raw_prompt(&microbit.port_name());
     for program in ["while 1:pass", "import microbit\nwhile 1:\n print('tick')\n microbit.sleep(20)"] {
         hand.begin(program);
         assert_eq!(hand.within(QUIET), None, "it runs");
@@ -231,7 +109,7 @@ fn ctrl_c_interrupts_what_runs() {
 #[test]
 fn what_overruns_its_input_is_lost_and_the_line_found_again() {
     let microbit = Microbit::start();
-    let mut hand = Hand::at_raw_prompt(&microbit);
+    let mut hand = Hand::at_raw_prompt(&microbit.port_name());
     hand.begin("import microbit\nmicrobit.sleep(500)");
     hand.send_at_once(&[b'x'; 3 * HELD_BYTES]);
     let _ = hand.answer();
@@ -255,7 +133,7 @@ fn is_named(microbit: &Microbit, port: &str, what: &str) {
     let error = driver_at(port).identify().expect_err("is no button");
     assert_eq!((error.code(), error.touched()), (Code::DeviceNotReady, false), "{what}: {error}");
     assert!(error.to_string().contains("is no teXXmo IoT Button"), "{what}: {error}");
-    assert_eq!(Hand::at_raw_prompt(microbit).files(), "[]", "{what}");
+    assert_eq!(files(&mut Hand::at_raw_prompt(&microbit.port_name())), "[]", "{what}");
 }
 
 #[test]
@@ -264,16 +142,16 @@ fn the_driver_names_it_whatever_it_is_doing_and_writes_nothing() {
     let port = microbit.port_name();
     is_named(&microbit, &port, "at its raw prompt or starting");
 
-    Hand::at_raw_prompt(&microbit).leave_with("");
+    Hand::at_raw_prompt(&microbit.port_name()).leave_with("");
     is_named(&microbit, &port, "at its friendly prompt");
-    Hand::at_raw_prompt(&microbit).leave_with("print('left over',");
+    Hand::at_raw_prompt(&microbit.port_name()).leave_with("print('left over',");
     is_named(&microbit, &port, "with something on its line");
-    Hand::at_raw_prompt(&microbit).leave_with("while 1:pass\r\r\r");
+    Hand::at_raw_prompt(&microbit.port_name()).leave_with("while 1:pass\r\r\r");
     is_named(&microbit, &port, "with a silent program");
-    Hand::at_raw_prompt(&microbit).leave_with("import microbit\rwhile 1:microbit.sleep(300);print('tick')\r\r\r");
+    Hand::at_raw_prompt(&microbit.port_name()).leave_with("import microbit\rwhile 1:microbit.sleep(300);print('tick')\r\r\r");
     is_named(&microbit, &port, "with a program that talks");
     {
-        let mut hand = Hand::at_raw_prompt(&microbit);
+        let mut hand = Hand::at_raw_prompt(&microbit.port_name());
         hand.begin("while 1:pass");
     }
     is_named(&microbit, &port, "with a program in raw mode");
@@ -288,20 +166,20 @@ fn the_driver_names_it_over_a_paced_line_too() {
         let error = driver_at(&line.port_name()).identify().expect_err("is no button");
         assert!(error.to_string().contains("is no teXXmo IoT Button"), "{error}");
     }
-    assert_eq!(Hand::at_raw_prompt(&microbit).files(), "[]");
+    assert_eq!(files(&mut Hand::at_raw_prompt(&microbit.port_name())), "[]");
 }
 
 #[test]
 fn with_a_buttons_modules_it_is_asked_further_and_what_it_lacks_is_named() {
     let microbit = Microbit::start();
-    let mut hand = Hand::at_raw_prompt(&microbit);
-    hand.make("control.py", "interruptCounter=120");
-    hand.make("setting.py", "");
-    hand.make("network.py", "class WLAN:\\n def config(self,n):return b\"abc\"");
+    let mut hand = Hand::at_raw_prompt(&microbit.port_name());
+    make(&mut hand, "control.py", "interruptCounter=120");
+    make(&mut hand, "setting.py", "");
+    make(&mut hand, "network.py", "class WLAN:\\n def config(self,n):return b\"abc\"");
     // Its bytes have no `decode` either.
-    hand.make("ubinascii.py", "class H:\\n def decode(self):return \"5c:cf:7f:00:00:01\"\\ndef hexlify(b,s):return H()");
-    hand.make("uos.py", "from os import uname");
-    let before = hand.files();
+    make(&mut hand, "ubinascii.py", "class H:\\n def decode(self):return \"5c:cf:7f:00:00:01\"\\ndef hexlify(b,s):return H()");
+    make(&mut hand, "uos.py", "from os import uname");
+    let before = files(&mut hand);
     drop(hand);
 
     // Reached, calmed and asked who it is, with the driver's own pieces and pace; then its new definitions need hashes.
@@ -319,6 +197,6 @@ fn with_a_buttons_modules_it_is_asked_further_and_what_it_lacks_is_named() {
     drop(slot);
 
     // Its timer is dead, as it says, and its files are what they were.
-    let mut hand = Hand::at_raw_prompt(&microbit);
-    assert_eq!(hand.files(), before);
+    let mut hand = Hand::at_raw_prompt(&microbit.port_name());
+    assert_eq!(files(&mut hand), before);
 }

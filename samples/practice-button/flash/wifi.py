@@ -3,5 +3,4 @@ import js
 
 
 def wait_sta(seconds=15):
-    print('Wait for STA WLAN: ', seconds)
     js.practiceButton.deaf(seconds)
