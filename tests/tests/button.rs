@@ -74,7 +74,7 @@ impl Harm {
         let mut line = LineOptions { baud: Some(BAUD), overruns: true, ..LineOptions::default() };
         let cut_op = |step: u64| vec!["--cut-op".to_owned(), step.to_string()];
         // Silent at one byte, hung up at the next.
-        let cut = |after: u64| Some(Cut { after, hangs_up: after % 2 == 0 });
+        let cut = |after: u64| Some(Cut { after, hangs_up: after.is_multiple_of(2) });
         let contacts = match (kind, numbers[..].first(), numbers[..].get(1)) {
             ("to-device", Some(&after), None) => {
                 line.cut_to_device = cut(after);
