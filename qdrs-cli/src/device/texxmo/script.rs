@@ -109,7 +109,8 @@ def W(*v):
   if R(N)!=t:return'new'
   os.rename(N,C)
   if R(C)!=t:return'cfg'
- getattr(setting,'setting',d).update(zip(K,v))
+ try:setting.setting.update(zip(K,v))
+ except AttributeError:pass
  return V()";
 
 /// What [`READ`] and [`REPAIR`] answer when all is as it should be.
