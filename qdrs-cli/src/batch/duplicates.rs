@@ -26,9 +26,19 @@ impl Seen {
         self.hashes.len()
     }
 
-    /// The rows that may be the same as others, in order.
-    pub(super) fn candidates(mut self) -> Vec<u32> {
+    /// All have been seen: from here on they can be looked up.
+    pub(super) fn settle(&mut self) {
         self.hashes.sort_unstable();
+    }
+
+    /// Was it seen? By its hash alone, so for a hint only; after [`Seen::settle`].
+    pub(super) fn has(&self, serial: &str) -> bool {
+        let hash = self.by.hash_one(serial);
+        self.hashes.binary_search_by_key(&hash, |(known, _)| *known).is_ok()
+    }
+
+    /// The rows that may be the same as others, in order; after [`Seen::settle`].
+    pub(super) fn candidates(self) -> Vec<u32> {
         let alike = self.hashes.chunk_by(|a, b| a.0 == b.0).filter(|chunk| chunk.len() > 1);
         let mut rows: Vec<u32> = alike.flatten().map(|(_, row)| *row).collect();
         rows.sort_unstable();
@@ -63,6 +73,8 @@ mod tests {
         for (serial, row) in [("A1", 2), ("A2", 3), ("A1", 5), ("A3", 6), ("A2", 9), ("A1", 11)] {
             seen.see(serial, row);
         }
+        seen.settle();
+        assert!(seen.has("A3") && !seen.has("A4"));
         assert_eq!(seen.candidates(), [2, 3, 5, 9, 11]);
         let mut again = Again::default();
         assert_eq!([("A1", 2), ("A2", 3), ("A1", 5)].map(|(serial, row)| again.first(serial.into(), row)), [None, None, Some(2)]);

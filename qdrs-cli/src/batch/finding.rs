@@ -140,6 +140,18 @@ impl Findings {
         self.0.entry(kind).or_default().examples.push((0, String::new(), y));
     }
 
+    /// Adds to each serial that the policy refuses which one it may have been. For the examples only: nobody reads more.
+    pub(super) fn explain(&mut self, nearest: &dyn Fn(&str) -> Option<String>) {
+        for (_, group) in self.0.iter_mut().filter(|(kind, _)| matches!(kind, Kind::Refused(_))) {
+            for (_, text, why) in &mut group.examples {
+                if let Some(nearest) = nearest(text) {
+                    why.push_str("; ");
+                    why.push_str(&nearest);
+                }
+            }
+        }
+    }
+
     /// All rows that have a fault.
     pub(super) fn bad(&self) -> Ranges {
         let mut bad = Ranges::default();

@@ -339,7 +339,9 @@ pub fn examine(
         }
         ControlFlow::Continue(())
     })?;
-    let (mut findings, seen, mut rows) = judge.conclude();
+    let (mut findings, mut seen, mut rows) = judge.conclude();
+    seen.settle();
+    findings.explain(&|text| rules.nearest(text, &|serial| seen.has(serial)));
     rows += match ended {
         Ended::Whole => 0,
         Ended::TooLong(line) => findings.add_taken(Kind::TooLong, line, line, ""),

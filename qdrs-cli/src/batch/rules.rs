@@ -5,7 +5,11 @@ use std::{
     path::Path,
 };
 
-use qdrs_core::{api::Code, policy::Policy, serial::SerialError};
+use qdrs_core::{
+    api::Code,
+    policy::{Policy, nearest},
+    serial::SerialError,
+};
 
 use crate::failure::Failure;
 
@@ -14,6 +18,9 @@ const POLICY_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The longest list of a policy, in bytes.
 const LIST_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// The most serials that are named for a refused one.
+const NEAREST_MAX: usize = 3;
 
 /// A policy, and whether it is anybody's.
 #[derive(Debug, Clone)]
@@ -60,6 +67,11 @@ impl Rules {
     /// The policy's name, if it is the owner's.
     pub fn name(&self) -> Option<&str> {
         self.own.then_some(self.policy.name.as_str())
+    }
+
+    /// Which valid serials a refused text may have been, in words; nothing where there is no owner's policy, or none is near.
+    pub(super) fn nearest(&self, text: &str, in_batch: &dyn Fn(&str) -> bool) -> Option<String> {
+        nearest::in_words(&self.policy.nearest(text, in_batch, NEAREST_MAX)).filter(|_| self.own)
     }
 
     /// The normal form, if the text is a valid serial.

@@ -10,8 +10,6 @@ use crate::serial::{SERIAL_BYTES_MAX, Serial};
 
 /// The most leading zeros that are taken to be lost.
 const ZEROS_MAX: usize = 12;
-/// So many valid serials of one kind of error are as good as none: each would be a guess.
-const GUESSES_MAX: usize = 12;
 
 /// Characters that look alike on a label.
 const ALIKE: [(u8, u8); 9] = [
@@ -77,8 +75,9 @@ pub struct Near {
 }
 
 impl Policy {
-    /// The valid serials nearest to a refused text, at most `most`: those of the batch first, then by how likely the slip
-    /// is. Empty when there is none, when there are too many to mean anything, or when serials are signed.
+    /// The valid serials nearest to a refused text. If some stand in the batch, these, the likeliest slip first; else those
+    /// of the likeliest slip. Empty when there are none, when there are more than `most` (each would be a guess), or when
+    /// serials are signed.
     pub fn nearest(&self, text: &str, in_batch: &dyn Fn(&str) -> bool, most: usize) -> Vec<Near> {
         let text = self.normalise(text);
         if self.guess_bits().is_some() || text.is_empty() || text.chars().count() > SERIAL_BYTES_MAX || self.check(&text).is_ok()
@@ -87,24 +86,22 @@ impl Policy {
         }
         let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
         for (slip, candidates) in slips(&text) {
-            let mut valid: Vec<Near> = candidates
-                .into_iter()
-                .filter_map(|candidate| self.check(&candidate).ok())
-                .filter(|serial| serial.as_str() != text && seen.insert(serial.clone()))
-                .map(|serial| Near { in_batch: in_batch(serial.as_str()), serial, slip })
-                .collect();
-            if valid.len() > GUESSES_MAX {
-                valid.retain(|near| near.in_batch);
-            }
-            found.append(&mut valid);
+            let valid = candidates.into_iter().filter_map(|candidate| self.check(&candidate).ok());
+            let new = valid.filter(|serial| serial.as_str() != text && seen.insert(serial.clone()));
+            found.extend(new.map(|serial| Near { in_batch: in_batch(serial.as_str()), serial, slip }).collect::<Vec<_>>());
         }
-        found.sort_by_key(|near| (!near.in_batch, near.slip));
-        found.truncate(most);
-        found
+        let likeliest = found.iter().map(|near| near.slip).min();
+        if found.iter().any(|near| near.in_batch) {
+            found.retain(|near| near.in_batch);
+            found.truncate(most);
+        } else {
+            found.retain(|near| Some(near.slip) == likeliest);
+        }
+        if found.len() > most { Vec::new() } else { found }
     }
 }
 
-/// For people: `did you mean `QD-0041713` (two neighbours swapped)?`; none when nothing is near.
+/// For people: `is it `QD-0041713` (two neighbours swapped)?`; none when nothing is near.
 pub fn in_words(near: &[Near]) -> Option<String> {
     let each: Vec<_> = near
         .iter()
@@ -240,7 +237,7 @@ mod tests {
             ("QD0041713", "QD-0041713", Slip::OneMissing),
             ("QD_0041713", "QD-0041713", Slip::OneWrong),
         ] {
-            let near = buttons().nearest(text, &|_| false, 20);
+            let near = buttons().nearest(text, &|serial| serial == meant, 20);
             assert!(near.iter().any(|near| near.serial.as_str() == meant && near.slip == slip), "{text}: {near:?}");
         }
         assert_eq!(first(&buttons(), "QD-41713"), Some(("QD-0041713".to_owned(), Slip::LostZeros)));
@@ -251,7 +248,7 @@ mod tests {
         let in_batch = |serial: &str| serial == "QD-0041720";
         let near = buttons().nearest("QD-0041721", &in_batch, 3);
         assert_eq!((near[0].serial.as_str(), near[0].in_batch), ("QD-0041720", true));
-        assert!(near.len() > 1 && !near[1].in_batch);
+        assert_eq!(near.len(), 1, "no guess beside it");
         let words = in_words(&near[..1]).expect("there is one");
         assert_eq!(words, "is it `QD-0041720` (one character wrong; it stands in this batch)?");
     }
@@ -260,6 +257,8 @@ mod tests {
     fn nothing_is_said_of_what_is_valid_far_off_or_signed() {
         assert_eq!(buttons().nearest("QD-0041713", &|_| true, 3), []);
         assert_eq!(first(&buttons(), "http://example.com"), None);
+        // One wrong digit has seven right ones.
+        assert_eq!(first(&buttons(), "QD-0000001"), None);
         assert_eq!(first(&buttons(), &"7".repeat(1 << 20)), None);
         let toml = "[[rule]]\nkind = \"signed\"\nkey_env = \"K\"\ncharacters = 4";
         let key = |_: crate::policy::KeyPlace<'_>| Ok("MDEyMzQ1Njc4OWFiY2RlZg==".to_owned().into());
