@@ -44,6 +44,9 @@ const OFF_MS_MAX: u64 = 200;
 /// How long a button may take from its reset to its prompt, in milliseconds; it is 3 s.
 const RESET_MS_MAX: u64 = 10_000;
 
+/// How often the helpers are defined before the line is given up.
+const DEFINE_TRIES_MAX: u32 = 3;
+
 /// How a button's time in the slot ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ending {
@@ -183,13 +186,32 @@ impl Texxmo {
             }
         }
         if !self.defined {
-            let pieces = [Script::Bare(script::TOOLS), Script::Sealed(script::READ), Script::Sealed(script::WRITE)];
-            let answers = self.session.ask_all("get ready for its settings", &pieces);
+            let answers = self.define();
             self.known = answers.is_ok();
             self.sound = answers?.get(1).is_some_and(|answer| **answer == script::SOUND);
             self.defined = true;
         }
         Ok(())
+    }
+
+    /// Defines what is asked for later. Nothing seals [`script::TOOLS`] itself: a byte of it that was garbled shows only
+    /// when a sealed piece needs it. Then all is defined anew, if it is the same button still.
+    fn define(&mut self) -> Result<Vec<Zeroizing<Vec<u8>>>, DeviceError> {
+        const DOING: &str = "get ready for its settings";
+        let pieces = [Script::Bare(script::TOOLS), Script::Sealed(script::READ), Script::Sealed(script::WRITE)];
+        for _ in 1..DEFINE_TRIES_MAX {
+            match self.session.ask_all(DOING, &pieces) {
+                Err(DeviceError { why: Why::Failed { .. } | Why::Garbled { .. }, .. }) => {}
+                Err(_) if self.session.unknown => {}
+                other => return other,
+            }
+            // One that started anew does not know the timer's program by this name.
+            let tick = number(&self.session.ask(DOING, Script::Bare(script::TICK))?);
+            if tick.is_some_and(|tick| tick < script::TICK_DEAD) {
+                return Err(self.session.restarted());
+            }
+        }
+        self.session.ask_all(DOING, &pieces)
     }
 
     /// The same button, still as it was left?

@@ -118,6 +118,8 @@ struct Speaker {
     pasting: bool,
     /// Have the tools been defined?
     tools: bool,
+    /// Does it know the timer's program by the driver's name for it?
+    calmed: bool,
     /// Does it take the further settings as well?
     extended: bool,
     tick: u32,
@@ -128,7 +130,7 @@ impl Speaker {
         stream.set_nodelay(true).expect("sets");
         stream.set_read_timeout(Some(Duration::from_millis(20))).expect("sets");
         let line = if options.left_over { b"x = (1,".to_vec() } else { Vec::new() };
-        Self { stream, options, seen, raw: false, line, pasting: false, tools: false, extended: false, tick: 118 }
+        Self { stream, options, seen, raw: false, line, pasting: false, tools: false, calmed: false, extended: false, tick: 118 }
     }
 
     fn run(mut self, stop: &AtomicBool) {
@@ -233,7 +235,7 @@ impl Speaker {
         }
         if let Some((_, aloud)) = self.options.restart_at.take_if(|(text, _)| source.contains(*text)) {
             self.raw = false;
-            self.tools = false;
+            (self.tools, self.calmed) = (false, false);
             if aloud {
                 self.say(b"\x8c\xff\x04>");
                 self.say(STARTED);
@@ -280,6 +282,10 @@ impl Speaker {
             (Some(given), _) => given.to_owned(),
             (_, text) if text.contains("interruptCounter") && self.options.other => "no".to_owned(),
             (_, text) if text.contains("interruptCounter") => {
+                self.calmed |= text.contains("import control");
+                if !self.calmed {
+                    return Err("NameError: name 'c' is not defined".to_owned());
+                }
                 self.tick += 1;
                 self.tick.min(120).to_string()
             }

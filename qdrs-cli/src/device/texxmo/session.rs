@@ -93,6 +93,8 @@ pub(super) struct Session {
     pub(super) paste: bool,
     /// When the line has carried all that was sent.
     line_free: Instant,
+    /// Did the last question fail since the device does not know what it was told before? It says nothing of why.
+    pub(super) unknown: bool,
     /// When something came last.
     pub(super) heard: Option<Instant>,
     /// When it said last that its file system is lost.
@@ -110,6 +112,7 @@ impl Session {
             steps: VecDeque::new(),
             paste: false,
             line_free: Instant::now(),
+            unknown: false,
             heard: None,
             lost: None,
         })
@@ -204,6 +207,7 @@ impl Session {
     /// Asks, until an answer comes whole. `doing` completes "it was asked to …".
     pub(super) fn ask(&mut self, doing: &'static str, script: Script<'_>) -> Result<Zeroizing<Vec<u8>>, DeviceError> {
         let mut last = Attempt::Silent;
+        self.unknown = false;
         for _ in 0..TRIES_MAX {
             match self.ask_once(Question::of(script), None) {
                 Ok(answer) => return Ok(answer),
@@ -215,7 +219,10 @@ impl Session {
         Err(match last {
             Attempt::Error(error) => error,
             Attempt::Silent => self.stopped(doing),
-            Attempt::Unknown => self.restarted(),
+            Attempt::Unknown => {
+                self.unknown = true;
+                self.restarted()
+            }
             Attempt::Garbled => Why::Garbled { port: self.name.clone() }.into(),
             Attempt::Failed(said) => {
                 let said = said.unwrap_or_else(|| UNKNOWN.to_owned());
