@@ -102,7 +102,8 @@ impl Tool {
             Self::Driver(_) => drive(visit.port.port_name(), &credential)?,
             _ => self.run_python(visit, &credential)?,
         };
-        let wire = Wire::of(&visit.line, self.marks(), credential.device_id.as_bytes())?;
+        let by_itself = matches!(self, Self::Driver(_)).then_some(credential.device_id.as_bytes());
+        let wire = Wire::of(&visit.line, self.marks(), by_itself)?;
         if tells {
             wire::tell_turns(self.name(), &visit.line.record())?;
         }

@@ -28,7 +28,7 @@ pub(crate) struct Marks {
 pub(crate) struct Wire {
     /// From the first bit that serves the write to the last bit of the answer that verifies it.
     pub(crate) verified_ms: f64,
-    /// The same from the first bit of the piece with the credential, if it can be seen.
+    /// The same from the first bit of the piece with the credential, for a tool that sends it by itself and not in a file.
     pub(crate) credential_ms: Option<f64>,
     /// From the first bit to the last that the host sent.
     pub(crate) visit_ms: f64,
@@ -40,7 +40,7 @@ pub(crate) struct Wire {
 
 impl Wire {
     /// Of a visit that is over; what it left on the line may still cross.
-    pub(crate) fn of(line: &Line, marks: Marks, credential: &[u8]) -> Result<Self> {
+    pub(crate) fn of(line: &Line, marks: Marks, credential: Option<&[u8]>) -> Result<Self> {
         let (begun, mut record) = (Instant::now(), line.record());
         while Sent::of(&record).rfind(marks.leave).is_none() && begun.elapsed() < LAST_MAX {
             std::thread::sleep(Duration::from_millis(1));
@@ -57,7 +57,7 @@ impl Wire {
         ensure!(line.lost() == 0, "the board was sent more than it can hold");
         Ok(Self {
             verified_ms: since(sent.find(marks.write).context("the tool wrote")?),
-            credential_ms: sent.find(credential).map(since),
+            credential_ms: credential.and_then(|text| sent.find(text)).map(since),
             visit_ms: ms(last.ended.duration_since(first.began)),
             to_device: line.to_device(),
             to_host: line.to_host(),
