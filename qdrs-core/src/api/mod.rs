@@ -3,7 +3,7 @@
 //! `/v1` only grows; a reader ignores members it does not know. Bodies are JSON; times are RFC 3339; bytes are base64,
 //! fingerprints lower-case hex. `qdrs-service/PROTOCOL.md` tells it to people who write a client without this crate.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,12 @@ pub const VERSION: u32 = 1;
 
 /// The longest body of any request, in bytes.
 pub const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// The most further columns that a registration may carry.
+pub const COLUMNS_MAX: usize = 16;
+
+/// The longest name and the longest value of a further column, in bytes.
+pub const COLUMN_BYTES_MAX: usize = 200;
 
 /// Where a serial stands; the words of the ledger (DESIGN, "One serial's life").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -254,6 +260,10 @@ pub struct RegisterRequest {
     /// Take over an unconfirmed registration of the same access code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub take_over: Option<TakeOver>,
+    /// What stands beside the serial in the station's list, by the names of its columns; for the owner's books. At most
+    /// [`COLUMNS_MAX`], each name and value at most [`COLUMN_BYTES_MAX`] bytes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, String>,
 }
 
 /// Why an unconfirmed registration is taken over.

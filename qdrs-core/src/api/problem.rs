@@ -149,6 +149,10 @@ problems! {
         "the board keeps its first serial; set it aside or have the owner release it";
     WrongBoard = "wrong-board", Some(409), Operator, false, Device, "This serial number belongs to another board",
         "put in the board that the owner's list names for this label, or scan the label of this board";
+    BatchClosed = "batch-closed", Some(409), Owner, false, Refused, "The batch is closed",
+        "what is made now belongs to another batch; ask the product owner to open one, and name it";
+    NotInBatch = "not-in-batch", Some(409), Operator, false, Device, "The serial number does not stand in the batch's list",
+        "look whether this label belongs to another batch; if not, set the device aside";
     RejectedByHub = "rejected-by-hub", Some(422), Owner, false, Device, "The hub refuses this device",
         "read what the hub says; most often the device id holds a character it does not take";
     IdentityMissing = "identity-missing", Some(409), Owner, false, Device, "The device was deleted in the hub by hand",

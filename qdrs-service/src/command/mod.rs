@@ -11,12 +11,17 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
-use qdrs_core::{api::Scope, explain::Explain, policy::PolicyError};
+use qdrs_core::{
+    api::{Code, Scope},
+    explain::Explain,
+    policy::PolicyError,
+};
 use tracing_subscriber::EnvFilter;
 
-use crate::{config::ConfigError, emulator::EmulatorError, env, ledger::LedgerError, serve::ServeError};
+use crate::{config::ConfigError, emulator::EmulatorError, env, ledger::LedgerError, registrar::Refusal, serve::ServeError};
 
 mod access;
+mod batch;
 mod config;
 mod emulator;
 mod guess;
@@ -44,8 +49,10 @@ enum Command {
     /// Make, show, suspend and revoke access codes
     Access(access::Args),
     Policy(policy::Args),
-    /// Make signed serials
+    /// Make signed serials; show, release and scrap what was registered
     Serials(serials::Args),
+    /// Open, show and close batch accounts
+    Batch(batch::Args),
     /// Serve a local IoT Hub to try things on: no cloud account, no real devices
     Emulator(emulator::Args),
 }
@@ -70,12 +77,39 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Access(args) => runtime()?.block_on(access::run(args)),
         Command::Policy(args) => policy::run(args),
         Command::Serials(args) => runtime()?.block_on(serials::run(args)),
+        Command::Batch(args) => runtime()?.block_on(batch::run(args)),
         Command::Emulator(args) => runtime()?.block_on(emulator::run(args)),
     }
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// The registrar has refused an owner's command.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+struct Refused {
+    code: Code,
+    detail: String,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        let code = refusal.code().unwrap_or(Code::Internal);
+        let detail = if refusal.problem.detail.is_empty() { code.title().to_owned() } else { refusal.problem.detail };
+        Self { code, detail: refusal.cause.map_or(detail.clone(), |cause| format!("{detail}: {cause}")) }
+    }
+}
+
+impl Explain for Refused {
+    fn code(&self) -> Code {
+        self.code
+    }
+
+    fn help(&self) -> String {
+        self.code.help().to_owned()
+    }
 }
 
 /// A file that only this user can read; an error if there is one of that name.
@@ -118,6 +152,7 @@ pub fn explain(error: &anyhow::Error) -> ExitCode {
             .or_else(|| cause.downcast_ref::<ConfigError>().map(|error| error as _))
             .or_else(|| cause.downcast_ref::<LedgerError>().map(|error| error as _))
             .or_else(|| cause.downcast_ref::<EmulatorError>().map(|error| error as _))
+            .or_else(|| cause.downcast_ref::<Refused>().map(|error| error as _))
             .or_else(|| cause.downcast_ref::<PolicyError>().map(|error| error as _))
     });
     let mut stderr = std::io::stderr().lock();

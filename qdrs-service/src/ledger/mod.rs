@@ -4,6 +4,8 @@
 //! changes nothing and is told. It holds no device key, only fingerprints. Each deed and its audit entry are one
 //! transaction.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use qdrs_core::{
     Boxed,
@@ -15,8 +17,10 @@ use qdrs_core::{
 use uuid::Uuid;
 
 pub mod audit;
+pub mod batch;
 mod sqlite;
 
+use batch::{Batch, Books, NewBatch, NoPlace, NotDone};
 pub use sqlite::SqliteLedger;
 
 /// SHA-256 over the access code's key id and the `Idempotency-Key`: names a job without keeping the key.
@@ -110,6 +114,8 @@ pub struct Reservation {
     pub product: String,
     /// What the device said of itself.
     pub hardware_id: Option<String>,
+    /// What stands beside the serial in the station's list, by the names of its columns.
+    pub columns: BTreeMap<String, String>,
     /// The reservation that this one took over, if any.
     pub replaces: Option<Uuid>,
     /// When it was made.
@@ -159,8 +165,10 @@ impl Life {
             Self::Issued { .. } => matches!(next, State::Confirmed | State::Releasing),
             Self::Confirmed { .. } => matches!(next, State::Releasing | State::Scrapped),
             Self::Rejected { .. } => matches!(next, State::Reserved),
+            // The owner decides; what is in the hub is not ours, and stays.
+            Self::Conflict { .. } => matches!(next, State::Releasing),
             Self::Releasing { .. } => matches!(next, State::Released),
-            Self::Conflict { .. } | Self::Released { .. } | Self::Scrapped { .. } => false,
+            Self::Released { .. } | Self::Scrapped { .. } => false,
         }
     }
 }
@@ -211,6 +219,8 @@ pub enum NotReserved {
     PolicyDay(u64),
     /// The board was confirmed as another serial.
     BoardTaken { hardware_id: String, serial: String },
+    /// The batch does not take it.
+    NoPlace(NoPlace),
     /// The ledger can't be used.
     Ledger(LedgerError),
 }
@@ -319,10 +329,12 @@ pub trait Ledger: Send + Sync {
         limits: PolicyLimits,
         reason: String,
     ) -> Boxed<'_, Result<Record, NotReserved>>;
-    /// Adds the fingerprint of a further key that is about to be sent. False if it is no longer *reserved*.
+    /// Adds the fingerprint of a key that is about to be sent, or notes that it is about to be sent again. False if it is no
+    /// longer *reserved*.
     fn add_key(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>>;
-    /// *reserved* -> *issued*. False if it stands elsewhere by now.
-    fn issue(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>>;
+    /// *reserved* -> *issued*. False if it stands elsewhere by now. `answered`: the key whose every call to the hub has been
+    /// answered.
+    fn issue(&self, id: Uuid, key: Fingerprint, answered: Option<Fingerprint>) -> Boxed<'_, Result<bool, LedgerError>>;
     /// *reserved* -> *rejected*; gives the quota back. False if it stands elsewhere by now.
     fn reject(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>>;
     /// *reserved* -> *conflict*. False if it stands elsewhere by now.
@@ -335,6 +347,30 @@ pub trait Ledger: Send + Sync {
         evidence: Evidence,
         hardware_id: Option<String>,
     ) -> Boxed<'_, Result<Timestamp, NotConfirmed>>;
+
+    /// *reserved*, *issued*, *confirmed* or *conflict* -> *releasing*, by the owner. False if it stands elsewhere by now.
+    fn release(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>>;
+    /// *releasing* -> *released*; gives the quota back. False if it stands elsewhere by now.
+    fn released(&self, id: Uuid) -> Boxed<'_, Result<bool, LedgerError>>;
+    /// *confirmed* -> *scrapped*, by the owner. False if it stands elsewhere by now.
+    fn scrap(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>>;
+    /// When the last call to the hub was sent whose answer is not known; none when all are answered.
+    fn unanswered_since(&self, id: Uuid) -> Boxed<'_, Result<Option<Timestamp>, LedgerError>>;
+    /// Was the key sent for that device by an attempt that is released by now?
+    fn was_sent(&self, hub_host: String, device_id: String, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>>;
+    /// Every attempt at the serial, the oldest first.
+    fn attempts(&self, policy: String, serial: String) -> Boxed<'_, Result<Vec<Record>, LedgerError>>;
+
+    /// Opens a batch account.
+    fn batch_open(&self, new: NewBatch) -> Boxed<'_, Result<Batch, NotDone>>;
+    /// Closes a batch if its books balance, or because of that reason although they don't.
+    fn batch_close(&self, name: String, missing_ok: Option<String>) -> Boxed<'_, Result<Books, NotDone>>;
+    /// The batch of that name, if it was opened.
+    fn batch(&self, name: String) -> Boxed<'_, Result<Option<Batch>, LedgerError>>;
+    /// Every batch that was opened, the oldest first.
+    fn batch_list(&self) -> Boxed<'_, Result<Vec<Batch>, LedgerError>>;
+    /// The books of a batch that was opened.
+    fn batch_books(&self, name: String) -> Boxed<'_, Result<Option<Books>, LedgerError>>;
 
     /// The audit log from entry `from` on, oldest first, at most `count`.
     fn audit(&self, from: u64, count: usize) -> Boxed<'_, Result<Vec<audit::Entry>, LedgerError>>;

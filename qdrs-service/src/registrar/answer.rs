@@ -8,7 +8,7 @@ use qdrs_core::{
 };
 
 use super::{Refusal, refusal::moment};
-use crate::ledger::{Access, Life, NotReserved, Record};
+use crate::ledger::{Access, Life, NotReserved, Record, batch::NoPlace};
 
 /// How many valid serials are named that a refused one may have been.
 const NEAREST_MAX: usize = 3;
@@ -43,7 +43,27 @@ pub(super) fn not_reserved(not: NotReserved, caller: &Access, asked: &Serial) ->
         NotReserved::PolicyTotal(most) => policy_quota(most, "in all"),
         NotReserved::PolicyDay(most) => policy_quota(most, "today"),
         NotReserved::BoardTaken { hardware_id, serial } => board_taken(&hardware_id, asked.as_str(), &serial),
+        NotReserved::NoPlace(why) => no_place(why, asked.as_str()),
         NotReserved::Ledger(error) => error.into(),
+    }
+}
+
+pub(super) fn no_place(why: NoPlace, serial: &str) -> Refusal {
+    match why {
+        NoPlace::Closed { batch } => Refusal::new(Code::BatchClosed, format!("batch `{batch}` is closed; it takes no more")),
+        NoPlace::Full { batch, expected } => {
+            Refusal::new(Code::QuotaExhausted, format!("batch `{batch}` takes {expected} devices, and they are made"))
+        }
+        NoPlace::NotListed { batch } => {
+            Refusal::new(Code::NotInBatch, format!("`{serial}` does not stand in the list of batch `{batch}`"))
+        }
+        NoPlace::OtherPolicy { batch, policy } => {
+            Refusal::new(Code::NotPermitted, format!("batch `{batch}` is one of policy `{policy}`"))
+        }
+        NoPlace::Bound { batches } => Refusal::new(
+            Code::NotPermitted,
+            format!("this access code registers in batch `{}` only; name it", batches.join("` or `")),
+        ),
     }
 }
 

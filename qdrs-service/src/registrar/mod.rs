@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use qdrs_core::{
     access::{KeyId, PublicOpeningKey, SealContext, seal},
     api::{
-        AccessInfo, Code, ConfirmRequest, Confirmation, Kind, Permission, RegisterRequest, Registration, SerialStatus, State,
-        VERSION,
+        AccessInfo, COLUMN_BYTES_MAX, COLUMNS_MAX, Code, ConfirmRequest, Confirmation, Kind, Permission, RegisterRequest,
+        Registration, SerialStatus, State, VERSION,
     },
     connection_string::{DeviceConnectionString, DeviceKey, Fingerprint},
     explain::Explain,
@@ -22,17 +22,21 @@ use qdrs_core::{
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::ledger::{Access, JobHash, Ledger, Life, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation};
+use crate::ledger::{
+    Access, JobHash, Ledger, Life, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation, batch::NoPlace,
+};
 
 mod answer;
 mod refusal;
+mod release;
 mod work;
 
 #[cfg(test)]
 mod tests;
 
 use answer::{
-    board_taken, check_listed_board, code_quota, invalid, misconfigured, not_confirmable, not_reserved, policy_quota, taken,
+    board_taken, check_listed_board, code_quota, invalid, misconfigured, no_place, not_confirmable, not_reserved, policy_quota,
+    taken,
 };
 pub use refusal::Refusal;
 use work::{Fresh, Works};
@@ -95,6 +99,7 @@ impl Registrar {
             Some(record) => {
                 same_request(&record, serial, &request)?;
                 self.check_board(&record.reservation, request.hardware_id.as_deref()).await?;
+                self.check_batch(&record).await?;
                 let (record, key) = self.repeat(record).await?;
                 (record, key, false)
             }
@@ -125,6 +130,17 @@ impl Registrar {
         match self.shared.ledger.board_made_as(reservation.product.clone(), hardware_id.to_owned()).await? {
             Some(made) if (&made.policy, &made.serial) != (&reservation.policy, &reservation.serial) => {
                 Err(board_taken(hardware_id, &reservation.serial, &made.serial))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Nothing is handed out any more in a batch that is closed; what is out may still be confirmed.
+    async fn check_batch(&self, record: &Record) -> Result<(), Refusal> {
+        let (Life::Reserved | Life::Issued { .. }, Some(name)) = (&record.life, &record.reservation.batch) else { return Ok(()) };
+        match self.shared.ledger.batch(name.clone()).await? {
+            Some(batch) if batch.closed.is_some() && batch.policy == record.reservation.policy => {
+                Err(no_place(NoPlace::Closed { batch: batch.name }, &record.reservation.serial).standing(record, true))
             }
             _ => Ok(()),
         }
@@ -208,6 +224,7 @@ impl Registrar {
                     Err(NotReserved::CodeQuota(most)) => return Err(code_quota(most)),
                     Err(NotReserved::PolicyTotal(most)) => return Err(policy_quota(most, "in all")),
                     Err(NotReserved::PolicyDay(most)) => return Err(policy_quota(most, "today")),
+                    Err(NotReserved::NoPlace(why)) => return Err(no_place(why, &reservation.serial)),
                     Err(NotReserved::Ledger(error)) => return Err(error.into()),
                     Err(NotReserved::DeviceIdTaken(_) | NotReserved::BoardTaken { .. }) => {
                         return Err(Refusal::new(Code::Internal, "a repeat met a new obstacle"));
@@ -420,6 +437,7 @@ fn reservation(
         batch: request.batch.clone(),
         product: policy.product(serial).unwrap_or(&policy.name).to_owned(),
         hardware_id: request.hardware_id.clone(),
+        columns: request.columns.clone(),
         replaces: None,
         reserved_at,
     })
@@ -467,6 +485,19 @@ fn check_fields(request: &RegisterRequest) -> Result<(), Refusal> {
     for (name, value) in fields {
         if let Some(value) = value {
             check_field(name, value)?;
+        }
+    }
+    if request.columns.len() > COLUMNS_MAX {
+        return Err(Refusal::new(Code::BadRequest, format!("`columns` has more than {COLUMNS_MAX} columns")));
+    }
+    for (name, value) in &request.columns {
+        let short = |text: &str| text.len() <= COLUMN_BYTES_MAX && !text.chars().any(char::is_control);
+        if name.trim().is_empty() || !short(name) || !short(value) {
+            let why = "has no name, is longer than";
+            return Err(Refusal::new(
+                Code::BadRequest,
+                format!("a column of `columns` {why} {COLUMN_BYTES_MAX} bytes or holds control characters"),
+            ));
         }
     }
     request.take_over.as_ref().map_or(Ok(()), |take_over| check_field("reason", &take_over.reason))

@@ -19,6 +19,9 @@ use qdrs_core::{
 use super::*;
 use crate::ledger::{AccessState, SqliteLedger};
 
+mod batch;
+mod release;
+
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fate {
@@ -547,6 +550,8 @@ async fn one_service_process_a_ledger() {
 enum Step {
     Register { who: usize, job: u8, take_over: bool },
     Confirm { who: usize },
+    Release,
+    Scrap,
     Restart,
     HubWill(Vec<Fate>),
 }
@@ -556,6 +561,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..2usize, 0..3u8, any::<bool>()).prop_map(|(who, job, take_over)| Step::Register { who, job, take_over }),
         2 => (0..2usize).prop_map(|who| Step::Confirm { who }),
+        1 => Just(Step::Release),
+        1 => Just(Step::Scrap),
         1 => Just(Step::Restart),
         2 => prop::collection::vec(fate, 0..4).prop_map(Step::HubWill),
     ]
@@ -564,8 +571,8 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Whatever two stations, the hub and the service's restarts do to one serial: the credential handed out last is
-    /// the one the hub has, and only a key that the hub has is ever confirmed.
+    /// Whatever two stations, the owner, the hub and the service's restarts do to one serial: the credential handed out last
+    /// is the one the hub has, only a key that the hub has is ever confirmed, and what is released or scrapped is dead.
     #[test]
     fn one_serial_has_one_live_credential(steps in prop::collection::vec(step(), 1..12)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -574,6 +581,8 @@ proptest! {
             let callers = [world.station("line-1", |_| ()).await, world.station("line-2", |_| ()).await];
             let mut held: [Option<(Registration, DeviceKey)>; 2] = [None, None];
             let mut confirmed = None;
+            // Nothing may be handed out: it is confirmed, or the owner has begun to end it, or it is scrapped.
+            let (mut shut, mut scrapped) = (false, false);
             for step in steps {
                 match step {
                     Step::HubWill(fates) => world.hub.will(fates),
@@ -582,7 +591,7 @@ proptest! {
                         let take_over = take_over.then(|| TakeOver { reason: "test".into() });
                         let request = RegisterRequest { take_over, ..Default::default() };
                         if let Ok(got) = world.register_with(&callers[who], "7", &format!("job-{job}"), request).await {
-                            assert!(confirmed.is_none(), "a credential was handed out after the confirmation");
+                            assert!(!shut, "a credential was handed out of a serial that is shut");
                             assert_eq!(world.hub.key("7").map(|key| key.fingerprint()), Some(got.1.fingerprint()));
                             held[who] = Some(got);
                         }
@@ -590,8 +599,25 @@ proptest! {
                     Step::Confirm { who } => {
                         if let Some((registration, key)) = &held[who] && world.confirm(&callers[who], "7", registration, key).await.is_ok() {
                             assert_eq!(world.hub.key("7").map(|key| key.fingerprint()), Some(key.fingerprint()), "a dead key was confirmed");
-                            confirmed = Some(key.fingerprint());
+                            assert!(!scrapped, "a scrapped serial was confirmed");
+                            (confirmed, shut) = (Some(key.fingerprint()), true);
                         }
+                    }
+                    Step::Release => match world.release("7").await {
+                        Ok(_) => {
+                            assert!(world.hub.key("7").is_none() && !scrapped, "it is free, but the hub has it");
+                            (confirmed, shut) = (None, false);
+                        }
+                        Err(_) if world.state("7").await == Some(State::Releasing) => (confirmed, shut) = (None, true),
+                        Err(_) => {}
+                    }
+                    Step::Scrap => match world.scrap("7").await {
+                        Ok(_) => {
+                            assert!(world.hub.key("7").is_none(), "it is scrapped, but the hub has it");
+                            (confirmed, shut, scrapped) = (None, true, true);
+                        }
+                        // The hub comes first.
+                        Err(_) => if shut && world.hub.key("7").is_none() { confirmed = None },
                     }
                 }
                 if let Some(confirmed) = confirmed {

@@ -103,7 +103,7 @@ impl Drop for Entry<'_> {
 enum Whose {
     /// This reservation sent it.
     Ours(DeviceKey),
-    /// A reservation that this one took over sent it: it has to go.
+    /// An attempt that was taken over or released sent it: it has to go.
     Predecessors,
     /// It was never ours.
     Foreign,
@@ -113,11 +113,15 @@ struct Work<'a> {
     shared: &'a Shared,
     reservation: Uuid,
     patience: Backoff,
+    /// The key that was sent last.
+    sent: Option<Fingerprint>,
+    /// The answer to a call was lost: it may have its effect at any time, for a while.
+    lost: bool,
 }
 
 impl<'a> Work<'a> {
     fn new(shared: &'a Shared, reservation: Uuid) -> Self {
-        Self { shared, reservation, patience: Backoff::new(WAIT_FIRST, WAIT_MAX, Some(WORK_WITHIN)) }
+        Self { shared, reservation, patience: Backoff::new(WAIT_FIRST, WAIT_MAX, Some(WORK_WITHIN)), sent: None, lost: false }
     }
 
     async fn run(mut self, fresh: Option<Fresh>) -> Settled {
@@ -151,7 +155,10 @@ impl<'a> Work<'a> {
                                 Ok(()) => return self.issued(&reservation, new.primary.clone()).await,
                                 // Changed meanwhile, or an answer was lost: look again.
                                 Err(HubError::Changed | HubError::NotFound) => self.wait(HubError::Changed).await?,
-                                Err(error) => self.wait(error).await?,
+                                Err(error) => {
+                                    self.lost |= error.effect_unknown();
+                                    self.wait(error).await?;
+                                }
                             }
                             continue;
                         }
@@ -175,7 +182,10 @@ impl<'a> Work<'a> {
                 }
                 Err(HubError::Rejected { code, text }) => return self.rejected(&reservation, &format!("{code}: {text}")).await,
                 // The effect is unknown, or there is none: the same keys again. Create-only makes that harmless.
-                Err(error) => self.wait(error).await?,
+                Err(error) => {
+                    self.lost |= error.effect_unknown();
+                    self.wait(error).await?;
+                }
             }
         }
     }
@@ -186,19 +196,17 @@ impl<'a> Work<'a> {
             .await
     }
 
-    /// The keys in memory, else new ones whose fingerprint is in the ledger before they are used.
-    async fn keys<'k>(&self, keys: &'k mut Option<Keys>) -> Result<&'k Keys, Refusal> {
-        let new = match keys.take() {
-            Some(keys) => keys,
-            None => {
-                let new = Keys::generate();
-                if !self.shared.ledger.add_key(self.reservation, new.primary.fingerprint()).await? {
-                    return Err(super::not_confirmable(&self.record().await?));
-                }
-                new
-            }
-        };
-        Ok(keys.insert(new))
+    /// The keys in memory, else new ones whose fingerprint is in the ledger before they are used. Each call is on record
+    /// before it is sent, so that a release knows how long to wait, and none is sent after a release has begun.
+    async fn keys<'k>(&mut self, keys: &'k mut Option<Keys>) -> Result<&'k Keys, Refusal> {
+        let fresh = keys.is_some() && self.sent.is_none();
+        let keys = keys.get_or_insert_with(Keys::generate);
+        let key = keys.primary.fingerprint();
+        if !fresh && !self.shared.ledger.add_key(self.reservation, key).await? {
+            return Err(super::not_confirmable(&self.record().await?));
+        }
+        self.sent = Some(key);
+        Ok(keys)
     }
 
     /// The set of fingerprints is read anew each time: another instance may have added to it.
@@ -208,20 +216,15 @@ impl<'a> Work<'a> {
         if self.record().await?.sent.contains(&found) {
             return Ok(Whose::Ours(key.clone()));
         }
-        let mut before = reservation.replaces;
-        while let Some(id) = before {
-            let Some(record) = self.shared.ledger.find(id).await? else { break };
-            if record.sent.contains(&found) {
-                return Ok(Whose::Predecessors);
-            }
-            before = record.reservation.replaces;
-        }
-        Ok(Whose::Foreign)
+        let (hub_host, device_id) = (reservation.hub_host.clone(), reservation.device_id.clone());
+        let was_ours = self.shared.ledger.was_sent(hub_host, device_id, found).await?;
+        Ok(if was_ours { Whose::Predecessors } else { Whose::Foreign })
     }
 
     async fn issued(&self, reservation: &Reservation, key: DeviceKey) -> Settled {
         let fingerprint = key.fingerprint();
-        if self.shared.ledger.issue(self.reservation, fingerprint).await? {
+        let answered = self.sent.filter(|_| !self.lost);
+        if self.shared.ledger.issue(self.reservation, fingerprint, answered).await? {
             tracing::info!(serial = reservation.serial, reservation = %self.reservation, "issued");
             return Ok(key);
         }

@@ -9,7 +9,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::ledger::LedgerError;
 
 /// Every migration, in order; the first is number 1.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_ledger.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../../../migrations/sqlite/0001_ledger.sql"), include_str!("../../../migrations/sqlite/0002_batches.sql")];
 
 /// Brings the ledger up to date.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {

@@ -26,9 +26,11 @@ use uuid::Uuid;
 use super::{
     Access, AccessState, JobHash, Ledger, LedgerError, Made, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation,
     audit::Entry,
+    batch::{Batch, Books, NewBatch, NotDone},
 };
 
 mod access;
+mod batch;
 mod migrate;
 mod read;
 mod write;
@@ -262,8 +264,11 @@ impl Ledger for SqliteLedger {
         Box::pin(self.write(move |connection| write::add_key(connection, id, key)))
     }
 
-    fn issue(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>> {
-        Box::pin(self.write(move |connection| write::settle(connection, id, State::Issued, Some(key), None)))
+    fn issue(&self, id: Uuid, key: Fingerprint, answered: Option<Fingerprint>) -> Boxed<'_, Result<bool, LedgerError>> {
+        Box::pin(self.write(move |connection| {
+            write::answered(connection, id, answered)?;
+            write::settle(connection, id, State::Issued, Some(key), None)
+        }))
     }
 
     fn reject(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>> {
@@ -282,6 +287,50 @@ impl Ledger for SqliteLedger {
         hardware_id: Option<String>,
     ) -> Boxed<'_, Result<jiff::Timestamp, NotConfirmed>> {
         Box::pin(self.write(move |connection| write::confirm(connection, id, key, evidence, hardware_id)))
+    }
+
+    fn release(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>> {
+        Box::pin(self.write(move |connection| write::by_owner(connection, id, State::Releasing, Some(reason))))
+    }
+
+    fn released(&self, id: Uuid) -> Boxed<'_, Result<bool, LedgerError>> {
+        Box::pin(self.write(move |connection| write::by_owner(connection, id, State::Released, None)))
+    }
+
+    fn scrap(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>> {
+        Box::pin(self.write(move |connection| write::by_owner(connection, id, State::Scrapped, Some(reason))))
+    }
+
+    fn unanswered_since(&self, id: Uuid) -> Boxed<'_, Result<Option<jiff::Timestamp>, LedgerError>> {
+        Box::pin(self.read(move |connection| read::unanswered_since(connection, id)))
+    }
+
+    fn was_sent(&self, hub_host: String, device_id: String, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>> {
+        Box::pin(self.read(move |connection| read::was_sent(connection, &hub_host, &device_id, key)))
+    }
+
+    fn attempts(&self, policy: String, serial: String) -> Boxed<'_, Result<Vec<Record>, LedgerError>> {
+        Box::pin(self.read(move |connection| read::attempts(connection, &policy, &serial)))
+    }
+
+    fn batch_open(&self, new: NewBatch) -> Boxed<'_, Result<Batch, NotDone>> {
+        Box::pin(self.write(move |connection| batch::open(connection, &new)))
+    }
+
+    fn batch_close(&self, name: String, missing_ok: Option<String>) -> Boxed<'_, Result<Books, NotDone>> {
+        Box::pin(self.write(move |connection| batch::close(connection, &name, missing_ok.as_deref())))
+    }
+
+    fn batch(&self, name: String) -> Boxed<'_, Result<Option<Batch>, LedgerError>> {
+        Box::pin(self.read(move |connection| batch::find(connection, &name)))
+    }
+
+    fn batch_list(&self) -> Boxed<'_, Result<Vec<Batch>, LedgerError>> {
+        Box::pin(self.read(batch::list))
+    }
+
+    fn batch_books(&self, name: String) -> Boxed<'_, Result<Option<Books>, LedgerError>> {
+        Box::pin(self.read(move |connection| batch::books(connection, &name)))
     }
 
     fn audit(&self, from: u64, count: usize) -> Boxed<'_, Result<Vec<Entry>, LedgerError>> {

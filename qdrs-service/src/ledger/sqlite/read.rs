@@ -1,5 +1,7 @@
 //! Rows as the ledger's types.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use qdrs_core::{
     access::{KeyId, PublicOpeningKey},
@@ -12,7 +14,7 @@ use uuid::Uuid;
 use crate::ledger::{JobHash, Life, Made, Record, Reservation, audit::Entry};
 
 const COLUMNS: &str = "id, policy, serial, serial_sent, device_id, hub, hub_host, key_id, job_hash, recipient, station, slot, batch, \
-                       product, hardware_id, replaces, reserved_at, state, since, fingerprint, evidence, reason";
+                       product, hardware_id, replaces, reserved_at, state, since, fingerprint, evidence, reason, columns";
 
 pub(super) fn by_job(connection: &Connection, key_id: KeyId, job: &JobHash) -> rusqlite::Result<Option<Record>> {
     one(connection, "key_id = ?1 AND job_hash = ?2", (key_id.to_string(), job))
@@ -47,14 +49,45 @@ pub(super) fn audit(connection: &Connection, from: u64, count: usize) -> rusqlit
     entries.collect()
 }
 
+/// The present life's row and the tombstones' rows have an index each.
+pub(super) fn attempts(connection: &Connection, policy: &str, serial: &str) -> rusqlite::Result<Vec<Record>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM reservation WHERE policy = ?1 AND serial = ?2 AND state = 'released' ORDER BY reserved_at, id"
+    ))?;
+    let rows = statement.query_map((policy, serial), record)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let tombstones = rows.into_iter().map(|row| with_keys(connection, row));
+    tombstones.chain(by_serial(connection, policy, serial).transpose()).collect()
+}
+
+pub(super) fn unanswered_since(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<Timestamp>> {
+    connection
+        .prepare_cached(
+            "SELECT sent_at FROM sent_key WHERE reservation = ?1 AND answered_at IS NULL ORDER BY sent_at DESC LIMIT 1",
+        )?
+        .query_row([id.to_string()], |row| time(row, 0))
+        .optional()
+}
+
+pub(super) fn was_sent(connection: &Connection, hub_host: &str, device_id: &str, key: Fingerprint) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM reservation JOIN sent_key ON reservation = id \
+             WHERE hub_host = ?1 AND device_id = ?2 AND state = 'released' AND sent_key.fingerprint = ?3)",
+        )?
+        .query_row((hub_host, device_id, key.as_bytes()), |row| row.get(0))
+}
+
 fn one(connection: &Connection, condition: &str, params: impl Params) -> rusqlite::Result<Option<Record>> {
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM reservation WHERE {condition}"))?;
-    let Some((reservation, life, since)) = statement.query_row(params, record).optional()? else { return Ok(None) };
+    statement.query_row(params, record).optional()?.map(|row| with_keys(connection, row)).transpose()
+}
+
+fn with_keys(connection: &Connection, (reservation, life, since): (Reservation, Life, Timestamp)) -> rusqlite::Result<Record> {
     let mut statement = connection.prepare_cached("SELECT fingerprint FROM sent_key WHERE reservation = ?1 ORDER BY sent_at")?;
     let sent = statement
         .query_map([reservation.id.to_string()], |row| Ok(Fingerprint::from_bytes(row.get(0)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    Ok(Some(Record { reservation, life, since, sent }))
+    Ok(Record { reservation, life, since, sent })
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<(Reservation, Life, Timestamp)> {
@@ -79,6 +112,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<(Reservation, Life, Timestamp)> {
             _ => Some(word(row, 15)?),
         },
         reserved_at: time(row, 16)?,
+        columns: columns(row, 22)?,
     };
     let fingerprint = || row.get(19).map(Fingerprint::from_bytes);
     let reason = || row.get::<_, Option<String>>(21).map(Option::unwrap_or_default);
@@ -102,6 +136,13 @@ where
 {
     let text: String = row.get(column)?;
     text.parse().map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+}
+
+/// The further columns of the station's list.
+pub(super) fn columns(row: &Row<'_>, column: usize) -> rusqlite::Result<BTreeMap<String, String>> {
+    let text: Option<String> = row.get(column)?;
+    let read = text.map_or_else(|| Ok(BTreeMap::new()), |text| serde_json::from_str(&text));
+    read.map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
 }
 
 /// A column of milliseconds since 1970.

@@ -8,7 +8,7 @@ use qdrs_core::{
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::read;
+use super::{batch, read};
 use crate::ledger::{
     LedgerError, Life, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation,
     audit::{self, Deed},
@@ -40,7 +40,7 @@ pub(super) fn reserve(
         return Err(NotReserved::Taken(Box::new(record)));
     }
     let day = day_of(new.reserved_at);
-    insert(connection, new, key, Charge { limits: Some(limits), day }, None)
+    insert(connection, new, key, Charge { limits: Some(limits), place: true, day }, None)
 }
 
 pub(super) fn take_over(
@@ -80,18 +80,25 @@ pub(super) fn take_over(
     } else {
         connection.query_row("SELECT day FROM reservation WHERE id = ?1", [old.to_string()], |row| row.get(0))?
     };
-    insert(connection, new, key, Charge { limits: charge.then_some(limits), day }, Some(reason))
+    // Nor does it leave its batch.
+    let stays = !charge && record.reservation.batch.is_some();
+    if stays {
+        new.batch.clone_from(&record.reservation.batch);
+    }
+    insert(connection, new, key, Charge { limits: charge.then_some(limits), place: !stays, day }, Some(reason))
 }
 
 /// What a new reservation costs: without limits its predecessor has paid, on that day.
 struct Charge {
     limits: Option<PolicyLimits>,
+    /// It takes a place in its batch; else it has its predecessor's.
+    place: bool,
     day: String,
 }
 
 fn insert(
     connection: &Connection,
-    new: Reservation,
+    mut new: Reservation,
     key: Fingerprint,
     charge: Charge,
     detail: Option<&str>,
@@ -102,16 +109,19 @@ fn insert(
     if let Some((hardware_id, serial)) = board_elsewhere(connection, &new, new.hardware_id.as_deref())? {
         return Err(NotReserved::BoardTaken { hardware_id, serial });
     }
-    let Charge { limits, day } = charge;
+    let Charge { limits, place, day } = charge;
+    batch::admit(connection, &mut new, place)?;
     if let Some(limits) = limits {
         charge_quota(connection, &new.key_id.to_string(), &new.policy, &day, limits)?;
     }
     let at = new.reserved_at.as_millisecond();
+    let columns = (!new.columns.is_empty()).then(|| serde_json::to_string(&new.columns)).transpose();
+    let columns = columns.map_err(|error| LedgerError::Damaged { what: error.to_string() })?;
     connection
         .prepare_cached(
             "INSERT INTO reservation (id, policy, serial, serial_sent, device_id, hub, hub_host, key_id, job_hash, recipient, station, slot, \
-             batch, product, hardware_id, day, replaces, reserved_at, state, since) \
-             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,'reserved',?18)",
+             batch, product, hardware_id, day, replaces, reserved_at, state, since, columns) \
+             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,'reserved',?18,?19)",
         )?
         .execute(params![
             new.id.to_string(),
@@ -132,6 +142,7 @@ fn insert(
             day,
             new.replaces.map(|id| id.to_string()),
             at,
+            columns,
         ])?;
     keep_key(connection, new.id, key)?;
     entry(connection, &new, "reserved", new.reserved_at, detail.map(str::to_owned))?;
@@ -152,6 +163,7 @@ pub(super) fn reserve_again(
     }
     let now = Timestamp::now();
     let day = day_of(now);
+    batch::admit(connection, &mut record.reservation.clone(), true)?;
     charge_quota(connection, &record.reservation.key_id.to_string(), &record.reservation.policy, &day, limits)?;
     connection
         .prepare_cached(
@@ -173,6 +185,35 @@ pub(super) fn add_key(connection: &Connection, id: Uuid, key: Fingerprint) -> Re
     Ok(open)
 }
 
+/// Every call with that key has been answered.
+pub(super) fn answered(connection: &Connection, id: Uuid, key: Option<Fingerprint>) -> Result<(), LedgerError> {
+    if let Some(key) = key {
+        connection
+            .prepare_cached("UPDATE sent_key SET answered_at = ?3 WHERE reservation = ?1 AND fingerprint = ?2")?
+            .execute(params![id.to_string(), key.as_bytes(), Timestamp::now().as_millisecond()])?;
+    }
+    Ok(())
+}
+
+/// Where the owner puts it. False if it may not go there from where it stands.
+pub(super) fn by_owner(connection: &Connection, id: Uuid, next: State, reason: Option<String>) -> Result<bool, LedgerError> {
+    let Some(record) = read::by_id(connection, id)? else { return Ok(false) };
+    if !record.life.may_become(next) {
+        return Ok(false);
+    }
+    let now = Timestamp::now();
+    connection
+        .prepare_cached(
+            "UPDATE reservation SET state = ?2, since = ?3, reason = coalesce(?4, reason) WHERE id = ?1 AND state = ?5",
+        )?
+        .execute(params![id.to_string(), next.as_str(), now.as_millisecond(), reason, record.life.state().as_str()])?;
+    if next == State::Released {
+        give_quota_back(connection, id, &record.reservation)?;
+    }
+    entry_by(connection, "owner".to_owned(), &record.reservation, next.as_str(), now, reason)?;
+    Ok(true)
+}
+
 /// *reserved* -> where the hub's answer puts it. False if it stands elsewhere by now.
 pub(super) fn settle(
     connection: &Connection,
@@ -191,9 +232,6 @@ pub(super) fn settle(
             "UPDATE reservation SET state = ?2, since = ?3, fingerprint = ?4, reason = ?5 WHERE id = ?1 AND state = 'reserved'",
         )?
         .execute(params![id.to_string(), next.as_str(), now.as_millisecond(), key.as_ref().map(Fingerprint::as_bytes), reason])?;
-    connection
-        .prepare_cached("UPDATE sent_key SET answered_at = ?2 WHERE reservation = ?1 AND answered_at IS NULL")?
-        .execute(params![id.to_string(), now.as_millisecond()])?;
     if next == State::Rejected {
         give_quota_back(connection, id, &record.reservation)?;
     }
@@ -276,12 +314,16 @@ fn give_quota_back(connection: &Connection, id: Uuid, reservation: &Reservation)
              WHERE policy = ?1 AND made > 0 AND day IN ('', (SELECT day FROM reservation WHERE id = ?2))",
         )?
         .execute([&reservation.policy, &id.to_string()])?;
+    batch::give_back(connection, reservation)?;
     Ok(())
 }
 
 fn keep_key(connection: &Connection, id: Uuid, key: Fingerprint) -> Result<(), LedgerError> {
     connection
-        .prepare_cached("INSERT OR IGNORE INTO sent_key (reservation, fingerprint, sent_at) VALUES (?1, ?2, ?3)")?
+        .prepare_cached(
+            "INSERT INTO sent_key (reservation, fingerprint, sent_at) VALUES (?1, ?2, ?3) \
+             ON CONFLICT DO UPDATE SET sent_at = excluded.sent_at",
+        )?
         .execute(params![id.to_string(), key.as_bytes(), Timestamp::now().as_millisecond()])?;
     Ok(())
 }
@@ -297,17 +339,33 @@ fn entry(
     at: Timestamp,
     detail: Option<String>,
 ) -> Result<(), LedgerError> {
+    entry_by(connection, of.key_id.to_string(), of, action, at, detail)
+}
+
+fn entry_by(
+    connection: &Connection,
+    by: String,
+    of: &Reservation,
+    action: &str,
+    at: Timestamp,
+    detail: Option<String>,
+) -> Result<(), LedgerError> {
     let deed = Deed {
         v: 1,
         action: action.to_owned(),
         at,
-        by: of.key_id.to_string(),
+        by,
         policy: Some(of.policy.clone()),
         serial: Some(of.serial.clone()),
         reservation: Some(of.id.to_string()),
         detail,
     };
     audit(connection, &deed)
+}
+
+/// The number of the audit log's last entry.
+pub(super) fn last_entry(connection: &Connection) -> rusqlite::Result<u64> {
+    connection.query_row("SELECT coalesce(max(seq), 0) FROM audit", [], |row| row.get(0))
 }
 
 /// Appends to the audit log, chained to the last entry.

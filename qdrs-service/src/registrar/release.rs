@@ -1,0 +1,147 @@
+//! The owner's ends of a serial: *released*, so that it may be made again, and *scrapped*, so that it never is.
+//!
+//! Each step is durable before the next begins, and the same command again goes on where the last one broke off. What is
+//! in the hub is deleted by its ETag, and only if its key is ours: what somebody has made or changed there by hand is theirs
+//! to delete.
+//!
+//! A scrapped device's identity is deleted, not disabled: nobody can enable it again by mistake, and it takes no place in
+//! the hub. The hub comes first: a serial that is called scrapped has no live credential.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use qdrs_core::{
+    api::{Code, State},
+    hub::{Backoff, HubError, Identity},
+};
+
+use super::{Refusal, Registrar};
+use crate::ledger::{Life, Record, Reservation};
+
+/// A call whose answer was lost has had its effect after so long, or never will.
+const CALL_DIES_AFTER: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(10 * 60) };
+/// How often it is looked whether the answer has come.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long a hub that does not answer is asked again.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
+const WAIT_FIRST: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 250 });
+const WAIT_MAX: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 15 });
+
+impl Registrar {
+    /// Deletes the identity and frees the serial. `waiting` hears how long a lost call to the hub is still waited for.
+    ///
+    /// # Errors
+    /// The serial can't be released from where it stands, the hub has what is not ours, or it can't be reached; then the
+    /// serial stays *releasing*, and the same again goes on.
+    pub async fn release(&self, record: Record, reason: &str, waiting: &(dyn Fn(Duration) + Sync)) -> Result<Record, Refusal> {
+        let reservation = &record.reservation;
+        let ledger = &self.shared.ledger;
+        match &record.life {
+            Life::Released { .. } => return Ok(record),
+            Life::Releasing { .. } => {}
+            life if life.may_become(State::Releasing) => {
+                // Nothing has begun yet: what must not be deleted is told first.
+                self.ours_in_hub(reservation).await?;
+                if !ledger.release(reservation.id, format!("released: {reason}")).await? {
+                    return Err(moved(reservation));
+                }
+                tracing::info!(serial = reservation.serial, "releasing");
+            }
+            life => return Err(stands(reservation, life.state(), "released")),
+        }
+        self.delete(reservation, waiting).await?;
+        if !ledger.released(reservation.id).await? {
+            let now = ledger.find(reservation.id).await?;
+            // Another one who released it was faster.
+            return now.filter(|now| now.life.state() == State::Released).ok_or_else(|| moved(reservation));
+        }
+        ledger.find(reservation.id).await?.ok_or_else(|| moved(reservation))
+    }
+
+    /// Deletes the identity of a confirmed device and closes its serial for ever. The quota is not given back: it was made.
+    ///
+    /// # Errors
+    /// The serial is not confirmed, the hub has what is not ours, or it can't be reached; the same again goes on.
+    pub async fn scrap(&self, record: Record, reason: &str, waiting: &(dyn Fn(Duration) + Sync)) -> Result<Record, Refusal> {
+        let reservation = &record.reservation;
+        match &record.life {
+            Life::Scrapped { .. } => return Ok(record),
+            life if life.may_become(State::Scrapped) => {}
+            life => return Err(stands(reservation, life.state(), "scrapped")),
+        }
+        self.delete(reservation, waiting).await?;
+        let ledger = &self.shared.ledger;
+        let scrapped = ledger.scrap(reservation.id, format!("scrapped: {reason}")).await?;
+        let now = ledger.find(reservation.id).await?;
+        now.filter(|now| scrapped || now.life.state() == State::Scrapped).ok_or_else(|| moved(reservation))
+    }
+
+    /// Waits until no call can make or change the identity any more, then deletes it if it is there.
+    async fn delete(&self, reservation: &Reservation, waiting: &(dyn Fn(Duration) + Sync)) -> Result<(), Refusal> {
+        while let Some(sent) = self.shared.ledger.unanswered_since(reservation.id).await? {
+            let age = Duration::try_from(Timestamp::now().duration_since(sent)).unwrap_or_default();
+            let Some(left) = CALL_DIES_AFTER.checked_sub(age).filter(|left| !left.is_zero()) else { break };
+            waiting(left);
+            tokio::time::sleep(left.min(LOOK_EVERY)).await;
+        }
+        let hub = self.hub(&reservation.hub)?;
+        let mut patience = Backoff::new(WAIT_FIRST, WAIT_MAX, Some(PATIENCE));
+        loop {
+            let error = match self.ours_in_hub(reservation).await? {
+                None => return Ok(()),
+                Some(identity) => match hub.delete(&identity).await {
+                    Ok(()) | Err(HubError::NotFound) => return Ok(()),
+                    Err(error) => error,
+                },
+            };
+            // Somebody changed it meanwhile, or an answer was lost: look again.
+            if error != HubError::Changed && !error.is_passing() {
+                return Err(error.into());
+            }
+            let Some(wait) = patience.next(error.retry_after()) else { return Err(error.into()) };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// The identity with a key of ours, if there is one; an error if there is one with another key.
+    async fn ours_in_hub(&self, reservation: &Reservation) -> Result<Option<Identity>, Refusal> {
+        let hub = self.hub(&reservation.hub)?;
+        let mut patience = Backoff::new(WAIT_FIRST, WAIT_MAX, Some(PATIENCE));
+        let identity = loop {
+            match hub.read(&reservation.device_id).await {
+                Ok(identity) => break identity,
+                Err(error) if error.is_passing() => match patience.next(error.retry_after()) {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => return Err(error.into()),
+                },
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let Some(identity) = identity else { return Ok(None) };
+        let ledger = &self.shared.ledger;
+        if let Some(key) = identity.primary.as_ref().map(|key| key.fingerprint()) {
+            let sent = ledger.find(reservation.id).await?.is_some_and(|record| record.sent.contains(&key));
+            if sent || ledger.was_sent(reservation.hub_host.clone(), reservation.device_id.clone(), key).await? {
+                return Ok(Some(identity));
+            }
+        }
+        Err(Refusal::new(
+            Code::Conflict,
+            format!(
+                "{}: device `{}` is in {} with a key that this service never made, so it is left as it is; delete it there by hand, \
+                 then give the same command again",
+                reservation.serial, reservation.device_id, reservation.hub_host
+            ),
+        ))
+    }
+}
+
+fn stands(reservation: &Reservation, state: State, wanted: &str) -> Refusal {
+    Refusal::new(Code::SerialTaken, format!("`{}` is {state}; a serial that is {state} can't be {wanted}", reservation.serial))
+}
+
+fn moved(reservation: &Reservation) -> Refusal {
+    let what = "somebody else changed it at the same moment; look at it with `serials show`, then give the command again";
+    Refusal::new(Code::SerialTaken, format!("`{}`: {what}", reservation.serial))
+}
