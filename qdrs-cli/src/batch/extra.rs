@@ -1,6 +1,8 @@
 //! What stands in a batch beside a serial (lot, colour, order): it comes along into journal and report.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use qdrs_core::api::{COLUMN_BYTES_MAX, COLUMNS_MAX};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -44,6 +46,17 @@ impl Extra {
     /// The values that are there, each with its name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.names.iter().map(String::as_str).zip(self.values.split(BETWEEN)).filter(|(_, value)| !value.is_empty())
+    }
+
+    /// As many of them, and as much of each, as a registration carries.
+    pub fn columns(&self) -> BTreeMap<String, String> {
+        // Cut between two characters.
+        let short = |text: &str| {
+            let whole = text.char_indices().take_while(|(at, c)| at + c.len_utf8() <= COLUMN_BYTES_MAX);
+            whole.map(|(_, c)| if c.is_control() { ' ' } else { c }).collect()
+        };
+        let named = self.iter().filter(|(name, _)| !name.trim().is_empty());
+        named.take(COLUMNS_MAX).map(|(name, value)| (short(name), short(value))).collect()
     }
 
     /// Is there none?
@@ -102,6 +115,17 @@ mod tests {
         let back: Extra = serde_json::from_str(&json).expect("reads");
         assert!(back.iter().eq(extra.iter()));
         assert_eq!((back.get("note"), back.get("an empty one"), back.get("size")), (Some("two lines"), None, None));
+    }
+
+    #[test]
+    fn a_registration_carries_what_the_service_takes() {
+        let names: Arc<[String]> = (0..20).map(|n| format!("c{n}")).collect();
+        let (extra, _) = Extra::new(&names, std::iter::repeat_n("x", 20));
+        assert_eq!(extra.columns().len(), COLUMNS_MAX);
+        let names: Arc<[String]> = ["note".to_owned(), " ".to_owned()].into();
+        let (extra, _) = Extra::new(&names, [format!("x{}", "é".repeat(150)).as_str(), "nameless"].into_iter());
+        let columns = extra.columns();
+        assert_eq!((columns.len(), columns["note"].len()), (1, 199), "cut between two characters");
     }
 
     #[test]

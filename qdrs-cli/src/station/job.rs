@@ -56,7 +56,7 @@ pub(crate) struct Job {
     pub(crate) journal: Arc<Journal>,
     pub(crate) station: String,
     pub(crate) batch: Option<String>,
-    /// What the batch has beside some serials; for the journal.
+    /// What the batch has beside some serials; for the journal and the owner's books.
     pub(crate) extras: HashMap<String, Extra>,
     /// May this access code take over at all?
     pub(crate) may_take_over: bool,
@@ -107,7 +107,7 @@ impl Job {
             }
             if !state.job.is_nil() {
                 let board = board.or(state.hardware_id.as_deref());
-                return self.register(state, self.request(board, slot, state.take_over.as_deref()), false).await;
+                return self.register(state, self.request(&state.serial, board, slot, state.take_over.as_deref()), false).await;
             }
         }
         self.register_anew(serial, board, slot, None).await
@@ -136,10 +136,10 @@ impl Job {
         let Some(state) = self.journal.state(&serial) else {
             return Err(Trouble::Run(Fault::new(Code::Internal, "the journal does not know what it was just told")));
         };
-        self.register(&state, self.request(board, slot, take_over), true).await
+        self.register(&state, self.request(&serial, board, slot, take_over), true).await
     }
 
-    fn request(&self, board: Option<&str>, slot: Option<usize>, take_over: Option<&str>) -> RegisterRequest {
+    fn request(&self, serial: &str, board: Option<&str>, slot: Option<usize>, take_over: Option<&str>) -> RegisterRequest {
         RegisterRequest {
             station: Some(self.station.clone()),
             slot: slot.map(|slot| slot.to_string()),
@@ -147,6 +147,7 @@ impl Job {
             hardware_id: board.map(str::to_owned),
             recipient: None,
             take_over: take_over.map(|reason| TakeOver { reason: reason.to_owned() }),
+            columns: self.extras.get(serial).map(Extra::columns).unwrap_or_default(),
         }
     }
 
