@@ -136,8 +136,14 @@ async fn a_release_waits_for_the_answers_that_are_not_known() {
         if waited {
             world.registrar.shared.ledger.add_key(record.reservation.id, record.sent[0]).await.unwrap();
         }
+        let sent = world.registrar.shared.ledger.unanswered_since(record.reservation.id).await.unwrap();
         *waits.lock().unwrap() = 0;
         world.registrar.release(record, "x", &|_| *waits.lock().unwrap() += 1).await.unwrap();
+        let since = sent.map(|sent| Timestamp::now().duration_since(sent));
+        assert!(
+            since.is_none_or(|since| since >= jiff::SignedDuration::from_millis(20)),
+            "{serial} was not waited for: {since:?}"
+        );
         assert!(waited || *waits.lock().unwrap() == 0, "{serial} had nothing to wait for");
     }
 }
