@@ -19,7 +19,7 @@ use super::{Refusal, Registrar};
 use crate::ledger::{Life, Record, Reservation};
 
 /// A call whose answer was lost has had its effect after so long, or never will.
-const CALL_DIES_AFTER: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(10 * 60) };
+const CALL_DIES_AFTER: Duration = if cfg!(test) { Duration::from_millis(150) } else { Duration::from_secs(10 * 60) };
 /// How often it is looked whether the answer has come.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
