@@ -132,3 +132,34 @@ impl Column {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(texts: impl IntoIterator<Item = String>, kind: Cell) -> Vec<(&'static str, usize)> {
+        let mut column = Column::default();
+        (1..).zip(texts).for_each(|(row, text)| column.see(row, &text, kind));
+        let mut findings = Findings::default();
+        column.conclude(&mut findings);
+        findings.counts()
+    }
+
+    #[test]
+    fn zeros_are_lost_where_others_have_them_or_by_chance_and_not_where_numbers_grow() {
+        let texts = |numbers: &[u32]| numbers.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let chance: Vec<u32> = (1..=40).map(|number| number * 7_654_321 % 1_000_000).collect();
+        assert_eq!(said(["0041713".to_owned(), "41720".to_owned()], Cell::Text), [("zeros-lost", 1)]);
+        assert_eq!(said(texts(&chance), Cell::Text), [("zeros-lost", chance.iter().filter(|number| **number < 100_000).count())]);
+        let growing: Vec<u32> = (99_995..100_050).collect();
+        assert_eq!(said(texts(&growing), Cell::Text), [("shorter", 5)]);
+        assert_eq!(said(texts(&growing), Cell::Number), [("zeros-lost", 5), ("number", 50)]);
+        assert_eq!(said(texts(&[7, 12, 130]), Cell::Text), []);
+    }
+
+    #[test]
+    fn what_looks_like_no_other_is_told() {
+        let list = (0..20).map(|number| format!("AB{:04}", 1000 + number));
+        assert_eq!(said(list.chain(["ab1020".to_owned(), "AB-1021".to_owned()]), Cell::Text), [("letter-case", 1), ("odd", 1)]);
+    }
+}

@@ -58,7 +58,7 @@ pub(super) struct Grid {
 
 impl Grid {
     fn place(&self, kind: Kind, rows: &Ranges) -> String {
-        let whole_row = matches!(kind, Kind::Comment | Kind::EmptyRow | Kind::Title | Kind::Wider);
+        let whole_row = matches!(kind, Kind::Comment | Kind::EmptyRow | Kind::Title | Kind::Header | Kind::Wider);
         let mut place = match &self.letter {
             Some(_) if whole_row => rows.said("row", ""),
             Some(letter) => rows.said("cell", letter),
@@ -150,6 +150,12 @@ impl Findings {
                 }
             }
         }
+    }
+
+    /// Each kind, and how many rows it has.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> Vec<(&'static str, usize)> {
+        self.0.iter().map(|(kind, group)| (kind.word(), group.rows.count())).collect()
     }
 
     /// All rows that have a fault.

@@ -16,7 +16,7 @@ use super::{
     layout::Layout,
     ranges::Ranges,
     record::{Cell, Record},
-    rules::Rules,
+    rules::{self, Rules},
     shape,
     text::is_comment,
 };
@@ -165,7 +165,7 @@ impl<'a> Judge<'a> {
     fn sound<'r>(&mut self, record: &'r Record, raw: &'r str) -> Option<&'r str> {
         let line = record.line;
         let kind = record.kind(self.layout.column);
-        let text = raw.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+        let text = rules::trimmed(raw);
         match kind {
             Cell::Text if text.is_empty() => {
                 if self.formulas.has(line) {
@@ -181,52 +181,35 @@ impl<'a> Judge<'a> {
             Cell::Bool => self.damaged(Kind::Truth, line, text)?,
             Cell::Error => self.damaged(Kind::Damaged(Damage::ErrorValue), line, text)?,
         }
-        let (serial, normal) = if self.rules.own { self.valid(record, raw, text) } else { self.plausible(record, text) }?;
+        // A million good rows of an owner's policy come here and no further.
+        let (serial, normal) = match self.rules.serial_in(raw) {
+            Ok(sound) if self.rules.own || self.is_plausible(record, sound.0) => sound,
+            Ok(_) => return None,
+            Err(error) => {
+                self.refused(record, text, &error);
+                return None;
+            }
+        };
+        if serial.len() != text.len() {
+            self.findings.add(Kind::Marked, line, text, || serial.to_owned());
+        }
         self.note(record, raw, serial, &normal);
         self.seen.see(&normal, line);
         Some(serial)
     }
 
-    /// The serial and its normal form, if the owner's policy takes it.
-    fn valid<'r>(&mut self, record: &Record, raw: &'r str, text: &'r str) -> Option<(&'r str, String)> {
-        // A million good rows come here and no further.
-        let error = match self.rules.check(raw) {
-            Ok(normal) => return Some((text, normal)),
-            Err(error) => error,
-        };
-        if let Some(inner) = damage::unmarked(text)
-            && let Ok(normal) = self.rules.check(inner)
-        {
-            self.findings.add(Kind::Marked, record.line, text, || inner.to_owned());
-            return Some((inner, normal));
+    /// Where nobody has a policy: did nobody do anything to it? Says so if somebody did.
+    fn is_plausible(&mut self, record: &Record, serial: &str) -> bool {
+        if self.note_damage(record.line, serial) {
+            return false;
         }
-        self.refused(record, text, &error);
-        None
+        self.layout.shape.is_none() || shape::of(serial) == self.layout.shape || !self.note_shifted(record)
     }
 
-    /// The same where nobody has a policy: it has what every serial has, and nobody did anything to it.
-    fn plausible<'r>(&mut self, record: &Record, text: &'r str) -> Option<(&'r str, String)> {
-        let inner = damage::unmarked(text).unwrap_or(text);
-        let normal = match self.rules.check(inner) {
-            Ok(normal) if !is_total(inner) && damage::of(inner).is_none() => normal,
-            Ok(normal) => {
-                // Only what it looks like is against it.
-                let error = SerialError::Pattern { serial: Shown::new(&normal), expected: "a serial".to_owned() };
-                self.refused(record, inner, &error);
-                return None;
-            }
-            Err(error) => {
-                self.refused(record, inner, &error);
-                return None;
-            }
-        };
-        if self.layout.shape.is_some() && shape::of(inner) != self.layout.shape && self.note_shifted(record) {
-            return None;
-        }
-        if inner != text {
-            self.findings.add(Kind::Marked, record.line, text, || inner.to_owned());
-        }
-        Some((inner, normal))
+    /// Says what was done to a text, if it can be seen.
+    fn note_damage(&mut self, line: u32, text: &str) -> bool {
+        let kind = if is_total(text) { Some(Kind::Total) } else { damage::of(text).map(Kind::Damaged) };
+        kind.inspect(|kind| self.findings.add(*kind, line, text, String::new)).is_some()
     }
 
     fn damaged(&mut self, kind: Kind, line: u32, text: &str) -> Option<()> {
@@ -237,11 +220,8 @@ impl<'a> Judge<'a> {
     /// Says why a text is no serial. The one place where a policy's word becomes a row's fault.
     fn refused(&mut self, record: &Record, text: &str, error: &SerialError) {
         let line = record.line;
-        if is_total(text) {
-            return self.findings.add(Kind::Total, line, text, String::new);
-        }
-        if let Some(damage) = damage::of(text) {
-            return self.findings.add(Kind::Damaged(damage), line, text, String::new);
+        if self.note_damage(line, damage::unmarked(text).unwrap_or(text)) {
+            return;
         }
         if let Some(whole) = self.with_zeros(text) {
             let whole = Shown::new(&whole);

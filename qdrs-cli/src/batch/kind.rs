@@ -47,6 +47,8 @@ pub enum Kind {
     Encoding,
     /// Rows above the header.
     Title,
+    /// The header was found by its looks.
+    Header,
     /// The column was found by its looks.
     Guessed,
     /// Lines for people.
@@ -115,6 +117,7 @@ impl Kind {
             Self::NotFree(state) | Self::Known(state) => state,
             Self::Encoding => "encoding",
             Self::Title => "title",
+            Self::Header => "header-guessed",
             Self::Guessed => "column-guessed",
             Self::Comment => "comment",
             Self::EmptyRow => "empty-row",
@@ -244,6 +247,7 @@ impl Kind {
             Self::NotFree(_) => ("serial `{x}` {y}", "these serials can't be made; the first: `{x}` {y}"),
             Self::Encoding => ("{y}", "{y}"),
             Self::Title => ("above the header, left out", "above the header, left out"),
+            Self::Header => ("taken for the header, since `{x}` has no digit", "taken for the header, since `{x}` has no digit"),
             Self::Guessed => ("the serials are taken from {y}, by their looks", "the serials are taken from {y}, by their looks"),
             Self::Comment => ("a comment, left out", "comments, left out"),
             Self::EmptyRow => ("an empty row in the list, left out", "empty rows in the list, left out"),

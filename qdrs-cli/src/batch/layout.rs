@@ -74,6 +74,8 @@ pub(super) struct Layout {
     pub(super) alike: Vec<usize>,
     /// Was the column found by its looks alone, and not the first?
     pub(super) guessed: bool,
+    /// Is the header one by its looks alone?
+    pub(super) unnamed: bool,
 }
 
 /// Why no column could be found: one sentence, and how to mend it.
@@ -159,6 +161,7 @@ impl Layout {
             shape: shape::common(rows.iter().map(|row| row.get(column).trim())),
             alike: alike.into_iter().filter(|other| *other != column).collect(),
             guessed,
+            unnamed: asked.is_none() && header.is_some_and(|header| !header.cells().any(speaks_of_serials)),
         })
     }
 }

@@ -325,7 +325,8 @@ pub fn examine(
         }
         if head.len() < HEAD_ROWS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    let layout = Layout::of(&head, reading.column.as_deref(), rules, letters).map_err(|unclear| unclear_in(path, unclear))?;
+    let layout =
+        Layout::of(&head, reading.column.as_deref(), rules, letters).map_err(|unclear| unclear_in(path, letters, unclear))?;
     drop(head);
     let grid = Grid { path: path.to_owned(), letter: letters.then(|| layout::letters_of(layout.column)) };
     let formulas = source.formulas(path, layout.column)?;
@@ -360,6 +361,11 @@ pub fn examine(
         find_twins(&mut source, path, rules, &layout, &candidates, &grid, &mut findings)?;
     }
     source.note(&mut findings);
+    if let (Some(line), Some(name)) = (layout.header, &layout.name)
+        && layout.unnamed
+    {
+        findings.add(Kind::Header, line, name, String::new);
+    }
     if layout.guessed {
         findings.add_whole(Kind::Guessed, grid.column(layout.column));
     }
@@ -381,12 +387,7 @@ fn find_twins(
     let mut again = duplicates::Again::default();
     source.each(path, &mut |record| {
         if candidates.binary_search(&record.line).is_ok() {
-            let raw = record.get(layout.column);
-            let normal = rules.check(raw).or_else(|error| match damage::unmarked(raw.trim()) {
-                Some(inner) => rules.check(inner),
-                None => Err(error),
-            });
-            if let Ok(normal) = normal {
+            if let Ok((_, normal)) = rules.serial_in(record.get(layout.column)) {
                 let shown = normal.clone();
                 if let Some(first) = again.first(normal, record.line) {
                     findings.add(Kind::Duplicate, record.line, &shown, || grid.one(first));
@@ -403,9 +404,9 @@ pub(crate) fn good_ones(good: usize) -> String {
     if good == 1 { "the good one".to_owned() } else { format!("the {good} good ones") }
 }
 
-fn unclear_in(path: &Path, unclear: Unclear) -> BatchError {
+fn unclear_in(path: &Path, letters: bool, unclear: Unclear) -> BatchError {
     let at = match unclear.line {
-        Some(line) => format!("{}, line {line}", path.display()),
+        Some(line) => format!("{}, {} {line}", path.display(), if letters { "row" } else { "line" }),
         None => path.display().to_string(),
     };
     BatchError::Unclear { at, why: unclear.why, help: unclear.help }

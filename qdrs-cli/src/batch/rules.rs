@@ -11,6 +11,7 @@ use qdrs_core::{
     serial::SerialError,
 };
 
+use super::damage;
 use crate::failure::Failure;
 
 /// The longest policy file, in bytes.
@@ -74,6 +75,19 @@ impl Rules {
         nearest::in_words(&self.policy.nearest(text, in_batch, NEAREST_MAX)).filter(|_| self.own)
     }
 
+    /// The serial in a cell as it is sent to the service, and its normal form; without what only marked it as text.
+    pub(super) fn serial_in<'t>(&self, raw: &'t str) -> Result<(&'t str, String), SerialError> {
+        let text = trimmed(raw);
+        match damage::unmarked(text) {
+            // A policy may have serials that look like that; nobody else has.
+            Some(inner) if !self.own => self.check(inner).map(|normal| (inner, normal)),
+            marked => match self.check(raw) {
+                Ok(normal) => Ok((text, normal)),
+                Err(error) => marked.and_then(|inner| Some((inner, self.check(inner).ok()?))).ok_or(error),
+            },
+        }
+    }
+
     /// The normal form, if the text is a valid serial.
     pub(super) fn check(&self, text: &str) -> Result<String, SerialError> {
         match self.policy.check(text) {
@@ -83,6 +97,11 @@ impl Rules {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A cell without the blanks around its text.
+pub(super) fn trimmed(raw: &str) -> &str {
+    raw.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
 
 /// All of a file, unless it is longer than any may be.

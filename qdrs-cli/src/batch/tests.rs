@@ -106,6 +106,11 @@ fn all_faults_are_told_at_once() {
 }
 
 #[test]
+fn a_serial_and_the_same_with_a_mark_for_text_are_twins() {
+    assert_eq!(faults("serial\nA1\n'A1\n"), ["line 3: serial `A1` stands in line 2 already; take one of them out"]);
+}
+
+#[test]
 fn many_rows_of_a_kind_are_one_fault() {
     let error = open("serial\nA1\n".repeat(3000), &Reading::default()).map(|_| ()).expect_err("faulty");
     assert_eq!(error.each().len(), 1);
@@ -238,6 +243,11 @@ proptest! {
         let found = rows(format!("serial\n{}\n", serials.join("\n")));
         prop_assert_eq!(found, (2..).zip(serials).collect::<Vec<_>>());
     }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Bytes changed, left out or doubled inside a part: what a broken writer or a hostile one hands in.
     #[test]
