@@ -21,7 +21,7 @@ def sevens(text):
     if not match or not isdigits(match.group(1)):
         raise InvalidFormat()
     number = int(match.group(1))
-    if number % 7 or not 10_000 <= number <= 4_999_999:
+    if number % 7 or not 10_000 <= number <= 9_999_999:
         raise InvalidComponent()
     return serial
 
