@@ -104,7 +104,7 @@ impl<'a> Judge<'a> {
             return None;
         }
         self.note_gap(line);
-        self.next = line + 1 + record.lines_more();
+        self.next = line + 1 + record.lines_more;
         self.rows += 1;
         if let Some((line, _)) = self.missing.take() {
             self.findings.add(Kind::Missing, line, "", String::new);
@@ -140,8 +140,8 @@ impl<'a> Judge<'a> {
 
     /// Does a quotation mark hold further rows in this one? A note of several lines is none, one with serials in it is.
     fn swallows_rows(&mut self, record: &Record) -> bool {
-        let more = record.lines_more();
-        if more == 0 || self.grid.is_sheet() {
+        let more = record.lines_more;
+        if more == 0 {
             return false;
         }
         let is_serial = |text: &str| match (self.rules.own, &self.layout.shape) {

@@ -28,6 +28,8 @@ pub(super) enum Cell {
 pub(super) struct Record {
     /// Where it begins in the file: the line, or the sheet's row; counted from 1.
     pub(super) line: u32,
+    /// How many further lines of a text file it runs over.
+    pub(super) lines_more: u32,
     /// All cells, one after the other.
     text: String,
     /// Where each ends.
@@ -68,14 +70,9 @@ impl Record {
         self.text.chars().all(|c| c.is_whitespace() || matches!(c, ',' | ';' | '\u{feff}'))
     }
 
-    /// Does one of its cells run over several lines?
-    pub(super) fn lines_more(&self) -> u32 {
-        self.text.bytes().filter(|byte| *byte == b'\n').count() as u32
-    }
-
     /// An empty one in the same memory.
     pub(super) fn clear(&mut self, line: u32) {
-        self.line = line;
+        (self.line, self.lines_more) = (line, 0);
         self.text.clear();
         self.ends.clear();
         self.kinds.clear();

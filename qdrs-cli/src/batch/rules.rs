@@ -91,7 +91,7 @@ impl Rules {
     /// The normal form, if the text is a valid serial.
     pub(super) fn check(&self, text: &str) -> Result<String, SerialError> {
         match self.policy.check(text) {
-            Ok(serial) => Ok(serial.as_str().to_owned()),
+            Ok(serial) => Ok(serial.into()),
             // What a device is called is for the owner's policy to say.
             Err(SerialError::DeviceId { .. }) if !self.own => Ok(self.policy.normalise(text)),
             Err(error) => Err(error),

@@ -100,24 +100,23 @@ impl Text {
                 piece = &piece[read..];
                 written += wrote;
                 cells += ended_cells;
+                // Only a row's end is counted in its lines; these have none.
+                let begins = |text: &[u8]| line(&reader, line_ends(text)).saturating_add(1);
                 match result {
                     csv_core::ReadRecordResult::InputEmpty => break,
                     csv_core::ReadRecordResult::End => return Ok(Ended::Whole),
+                    csv_core::ReadRecordResult::OutputFull => return Ok(Ended::TooLong(begins(&text[..written]))),
+                    csv_core::ReadRecordResult::OutputEndsFull => return Ok(Ended::TooWide(begins(&text[..written]))),
+                    // Every line is ended, so what ends with the file only is within quotation marks.
+                    csv_core::ReadRecordResult::Record if ended => {
+                        let last = u32::try_from(reader.line().saturating_sub(1)).unwrap_or(u32::MAX);
+                        return Ok(Ended::Unclosed { line: begins(&text[..written]), last });
+                    }
                     csv_core::ReadRecordResult::Record => {}
-                    csv_core::ReadRecordResult::OutputFull => {
-                        return Ok(Ended::TooLong(line(&reader, &text[..written]).saturating_add(1)));
-                    }
-                    csv_core::ReadRecordResult::OutputEndsFull => {
-                        return Ok(Ended::TooWide(line(&reader, &text[..written]).saturating_add(1)));
-                    }
                 }
-                // Every line is ended, so what ends with the file only is within quotation marks.
-                if ended {
-                    let last = u32::try_from(reader.line().saturating_sub(1)).unwrap_or(u32::MAX);
-                    return Ok(Ended::Unclosed { line: line(&reader, &text[..written]).saturating_add(1), last });
-                }
-                let start = line(&reader, &text[..written]);
-                record.clear(start);
+                let more = line_ends(&text[..written]);
+                record.clear(line(&reader, more));
+                record.lines_more = more;
                 let (mut taken, mut taken_ends) = record.take();
                 taken.extend_from_slice(&text[..written]);
                 taken_ends.extend_from_slice(&ends[..cells]);
@@ -137,10 +136,13 @@ impl Text {
     }
 }
 
-/// The line on which the row begins that was just read: its own line ends are counted already.
-fn line(reader: &csv_core::Reader, text: &[u8]) -> u32 {
-    let inside = text.iter().filter(|byte| **byte == b'\n').count() as u64;
-    u32::try_from(reader.line().saturating_sub(1 + inside)).unwrap_or(u32::MAX)
+/// The line on which the row begins that was just read: its `inside` line ends are counted already, and the one after it.
+fn line(reader: &csv_core::Reader, inside: u32) -> u32 {
+    u32::try_from(reader.line().saturating_sub(1 + u64::from(inside))).unwrap_or(u32::MAX)
+}
+
+fn line_ends(text: &[u8]) -> u32 {
+    text.iter().filter(|byte| **byte == b'\n').count() as u32
 }
 
 /// `sep=;`, as spreadsheets write and read it.

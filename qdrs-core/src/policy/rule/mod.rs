@@ -80,7 +80,8 @@ impl Rule {
     fn judge(&self, parts: &Parts<'_>) -> Result<(), String> {
         let found = match &self.kind {
             Kind::Combined(combined) => combined.check(parts),
-            kind => self.text(parts).and_then(|(what, text)| kind.check(&what, &text)),
+            // Its words only where they are needed: a million good serials need none.
+            kind => self.text(parts).and_then(|text| kind.check("", &text).or_else(|_| kind.check(&self.what(), &text))),
         };
         found.map_err(|found| match (&self.say, &self.kind) {
             (Some(say), _) => format!("{say} ({found})"),
@@ -95,16 +96,22 @@ impl Rule {
         self.parts.iter().all(|name| parts.get(name).is_some())
     }
 
-    /// What it is about, and how that is called in a sentence.
-    fn text<'s>(&self, parts: &Parts<'s>) -> Result<(Cow<'static, str>, Cow<'s, str>), String> {
+    /// What it is about.
+    fn text<'s>(&self, parts: &Parts<'s>) -> Result<Cow<'s, str>, String> {
         let get = |name: &String| parts.get(name).ok_or_else(|| format!("it has no part `{name}`"));
         match self.parts.as_slice() {
-            [] => Ok(("it".into(), parts.whole().into())),
-            [name] => Ok((format!("its part `{name}`").into(), get(name)?.into())),
-            names => {
-                let text = names.iter().map(get).collect::<Result<String, _>>()?;
-                Ok((format!("the text of its parts {}", listed(names)).into(), text.into()))
-            }
+            [] => Ok(parts.whole().into()),
+            [name] => Ok(get(name)?.into()),
+            names => Ok(names.iter().map(get).collect::<Result<String, _>>()?.into()),
+        }
+    }
+
+    /// How that is called in a sentence.
+    fn what(&self) -> String {
+        match self.parts.as_slice() {
+            [] => "it".to_owned(),
+            [name] => format!("its part `{name}`"),
+            names => format!("the text of its parts {}", listed(names)),
         }
     }
 
