@@ -10,13 +10,12 @@
 //! free the service's.
 
 use std::{
-    io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use qdrs_core::{api::Code, explain::Explain};
+use qdrs_core::api::Code;
 
 use crate::failure::Failure;
 
@@ -24,6 +23,7 @@ mod column;
 mod damage;
 mod duplicates;
 mod encoding;
+mod error;
 mod extra;
 mod finding;
 mod judge;
@@ -40,6 +40,7 @@ mod tests;
 mod text;
 mod zip_guard;
 
+pub use error::BatchError;
 pub use extra::Extra;
 pub use finding::{Finding, advice};
 pub use kind::Kind;
@@ -180,76 +181,6 @@ impl Examined {
         let are = if count == 1 { "is" } else { "are" };
         let word = if self.grid.is_sheet() { "row" } else { "line" };
         (count > 0).then(|| format!("{count} of {} rows {are} left out: {}", self.rows, self.bad.said(word, "")))
-    }
-}
-
-/// Why a batch can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum BatchError {
-    /// The file can't be read at all.
-    #[error("the batch `{}` can't be read: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's word.
-        source: io::Error,
-    },
-    /// The file is not what it should be.
-    #[error("`{}` {why}", path.display())]
-    NoBatch {
-        /// The file.
-        path: PathBuf,
-        /// What it is instead.
-        why: String,
-        /// How to mend it.
-        help: String,
-    },
-    /// It does not say which column holds the serials.
-    #[error("{why}")]
-    Unclear {
-        /// Where.
-        at: String,
-        /// What could be meant.
-        why: String,
-        /// How to say which.
-        help: String,
-    },
-    /// Some rows are wrong.
-    #[error("{} of the {} rows in `{}` can't be used", .0.bad.count(), .0.rows, .0.path.display())]
-    Rows(Box<Examined>),
-}
-
-impl Explain for BatchError {
-    fn code(&self) -> Code {
-        Code::BatchInvalid
-    }
-
-    fn at(&self) -> Option<String> {
-        match self {
-            Self::Unclear { at, .. } => Some(at.clone()),
-            _ => None,
-        }
-    }
-
-    fn help(&self) -> String {
-        match self {
-            Self::Unreadable { .. } => "check the path and that this user may read the file".into(),
-            Self::NoBatch { help, .. } | Self::Unclear { help, .. } => help.clone(),
-            Self::Rows(examined) => {
-                let mend = advice(examined).unwrap_or("mend the rows and save the file");
-                match examined.good() {
-                    0 => mend.to_owned(),
-                    good => format!("{mend}; nothing was done yet, and `--skip-bad` goes on with {}", good_ones(good)),
-                }
-            }
-        }
-    }
-
-    fn each(&self) -> Vec<&dyn Explain> {
-        match self {
-            Self::Rows(examined) => examined.faults().map(|fault| fault as &dyn Explain).collect(),
-            _ => Vec::new(),
-        }
     }
 }
 

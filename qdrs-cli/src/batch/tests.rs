@@ -3,6 +3,7 @@
 use std::io::{Cursor, Read, Write};
 
 use proptest::prelude::*;
+use qdrs_core::explain::Explain;
 use zip::{ZipArchive, ZipWriter, write::SimpleFileOptions};
 
 use super::*;
