@@ -468,6 +468,17 @@ fn a_file_of_an_earlier_visit_is_never_taken_for_settings() {
 }
 
 #[test]
+fn a_file_of_an_earlier_visit_goes_even_when_there_is_nothing_to_write() {
+    let written = credential("QD-0010003");
+    let text = with(&factory_text(), &written);
+    let flash = Flash::of(&[("config.json", &text), ("config.json.new", &factory_text())]);
+    let button = flash.boots(&[]);
+    visit(button.port_name(), &written).expect("passes");
+    drop(button);
+    assert_eq!((flash.read("config.json"), flash.read("config.json.new")), (Some(text), None));
+}
+
+#[test]
 fn settings_that_are_lost_come_back_from_the_new_file_or_the_backup() {
     let earlier = credential("QD-0010003");
     let text = factory_text();
@@ -532,6 +543,21 @@ fn a_boot_cut_in_its_own_backup_is_covered_by_the_settings() {
         let (holds, _) = flash.holds().expect("would boot");
         assert_eq!(*holds.expect("holds it").reveal(), *new.reveal(), "step {step}");
         passes(&flash, &[], &factory_text());
+    }
+}
+
+#[test]
+fn a_cut_while_it_writes_and_another_in_the_next_boot_leave_the_old_settings() {
+    // Written in place, the first would empty them, and the second the backup that the boot fell back on.
+    for first in ["3", "4", "5"] {
+        let flash = Flash::fresh();
+        let mut button = flash.boots(&["--cut-op", first]);
+        assert!(is_cut(&mut button, &credential("QD-0010003")));
+        drop(button);
+        let mut button = flash.boots(&["--cut-op", "2"]);
+        await_that("it is cut", || button.power_failed());
+        drop(button);
+        assert_eq!(flash.holds().expect("would boot"), (None, others(&factory_settings())), "step {first}");
     }
 }
 
