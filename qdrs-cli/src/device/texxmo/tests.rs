@@ -126,6 +126,13 @@ fn a_device_that_restarts_is_not_told_the_credential() {
         assert_eq!(fails(options("def W(")), (Code::DeviceGone, false));
         assert_eq!(fails(options("r=W(")), (Code::DeviceGone, true));
     }
+    // Nor later, until it was identified anew.
+    let (peer, mut failed) = slot(Options { restart_at: Some(("r=W(", true)), ..Options::default() });
+    failed.identify().expect("is a button");
+    failed.write(&credential()).expect_err("has restarted");
+    let ran = peer.seen().ran.len();
+    let error = failed.write(&credential()).expect_err("was not identified anew");
+    assert_eq!((error.code(), error.touched(), peer.seen().ran.len()), (Code::DeviceGone, false, ran));
     let (_peer, mut slot) = slot(Options::default());
     let error = slot.write(&credential()).expect_err("nobody was identified");
     assert_eq!((error.code(), error.touched()), (Code::DeviceGone, false));

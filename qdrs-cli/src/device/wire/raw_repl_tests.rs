@@ -76,6 +76,7 @@ fn a_fence_stands_out_of_noise() {
     assert_eq!(noisy.fenced("1f"), Some(&b"a:b|c"[..]));
     assert_eq!(noisy.fenced("2"), Some(&b"x"[..]));
     assert_eq!(noisy.fenced("3"), None);
+    assert_eq!(only_answer(b"OKQ1:a:Zb:Z\r\n\x04\x04>").fenced("1"), Some(&b"a:Zb"[..]), "it ends at a line's end");
     assert_eq!(only_answer(b"OKQ1:half\x04\x04>").fenced("1"), None, "a fence needs its end");
 }
 
