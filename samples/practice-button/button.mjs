@@ -52,6 +52,7 @@ const OPTIONS = {
   "cut-in-rename": { type: "string" },
   "cut-op": { type: "string" },
   "flash-ms": { type: "string", default: "0" },
+  "run-ms": { type: "string", default: "0" },
   held: { type: "boolean", default: false },
   "no-bak": { type: "boolean", default: false },
   corrupt: { type: "boolean", default: false },
@@ -247,9 +248,9 @@ function Board(slot, options) {
   const operation = () => {
     operations += 1;
     if (options["cut-op"] && operations === Number(options["cut-op"])) cut();
-    const ms = Number(options["flash-ms"]);
-    if (ms > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+    pause(Number(options["flash-ms"]));
   };
+  const pause = (ms) => ms > 0 && Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
   const flashFile = (name) => path.join(folder(), path.basename(name));
   const isOnFlash = (name) => typeof name === "string" && CONFIG_FILES.test(path.basename(name)) && path.dirname(name) === "/";
   const keep = (mp, name) => {
@@ -464,6 +465,7 @@ function Board(slot, options) {
     if (byte === 4 && source.length === 0) return softReset(true);
     if (byte === 4) {
       source = [];
+      pause(Number(options["run-ms"]));
       micropython.replProcessChar(4);
       return ran();
     }

@@ -382,6 +382,16 @@ fn a_deaf_button_is_waited_for() {
 }
 
 #[test]
+fn while_it_runs_it_is_sent_no_more_than_it_holds() {
+    let flash = Flash::fresh();
+    let button = flash.boots(&["--run-ms", "60"]);
+    let options = LineOptions { baud: Some(115_200), overruns: true, ..LineOptions::default() };
+    let line = Line::to(button.port_name(), options, "overrun");
+    visit(&line.port_name(), &credential("QD-0010003")).expect("passes");
+    assert_eq!(line.lost(), 0);
+}
+
+#[test]
 fn a_lost_file_system_is_recognised() {
     let flash = Flash::fresh();
     let button = flash.boots(&["--corrupt"]);
