@@ -44,6 +44,8 @@ const OFF_MS_MAX: u64 = 200;
 /// How long a button may take from its reset to its prompt, in milliseconds; it is 3 s.
 const RESET_MS_MAX: u64 = 10_000;
 
+/// How often the timer is told to stop before an answer that can't be, or is no button's, is believed.
+const CALM_TRIES_MAX: u32 = 3;
 /// How often the helpers are defined before the line is given up.
 const DEFINE_TRIES_MAX: u32 = 3;
 
@@ -147,15 +149,27 @@ impl Texxmo {
     /// is its last.
     fn calm(&mut self) -> Result<(), DeviceError> {
         let script = if self.ending == Ending::Leave { script::CALM_FOR_NOW } else { script::CALM };
-        let answer = self.ask("stop its timer", Script::Bare(script))?;
-        let tick = number(&answer).ok_or_else(|| Why::OtherDevice { port: self.port() })?;
-        self.ticking_until = (tick < script::TICK_DEAD).then(|| after(TICK_MS_MAX));
-        Ok(())
+        let mut answer = Zeroizing::default();
+        // Nothing guards the script nor the answer; an answer that can't be, or that is no button's, may be a garbled one.
+        for _ in 0..CALM_TRIES_MAX {
+            answer = self.ask("stop its timer", Script::Bare(script))?;
+            if let Some(tick) = number(&answer).filter(|tick| *tick >= script::TICK_LAST) {
+                self.ticking_until = (tick < script::TICK_DEAD).then(|| after(TICK_MS_MAX));
+                return Ok(());
+            }
+        }
+        Err(match answer.as_slice() {
+            script::NO_BUTTON => Why::OtherDevice { port: self.port() },
+            _ => Why::Garbled { port: self.port() },
+        }
+        .into())
     }
 
     fn who(&mut self) -> Result<Identity, DeviceError> {
         let (identity, paste) = self.ask_twice_the_same("say what it is", script::WHO, identity)?;
         self.session.paste = paste;
+        // As it has written it itself, in small letters.
+        self.session.board = identity.hardware_id.as_deref().unwrap_or_default().to_ascii_lowercase();
         Ok(identity)
     }
 
@@ -349,7 +363,7 @@ impl Device for Texxmo {
         self.need_known()?;
         match self.ending {
             // That it starts anew is as good as an end: it has taken the order.
-            Ending::PowerOff => _ = self.session.order("switch off", Script::Bare(script::POWER_OFF), OFF_MS_MAX)?,
+            Ending::PowerOff => _ = self.session.order("switch off", Script::Sealed(script::POWER_OFF), OFF_MS_MAX)?,
             Ending::Leave => {
                 self.prepare()?;
                 self.ask("go on by itself", Script::Sealed(script::RESTORE))?;

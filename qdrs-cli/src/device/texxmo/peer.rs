@@ -46,8 +46,12 @@ pub(super) struct Options {
     pub(super) die_at: Option<usize>,
     /// Starts anew instead of running the first piece with this text in it; says so or not.
     pub(super) restart_at: Option<(&'static str, bool)>,
+    /// Another board, with the same helpers, is in its place from the first piece with this text in it on.
+    pub(super) exchange_at: Option<&'static str>,
     /// Answers so to the pieces with this text in them: (text, answer); the answer may be a traceback.
     pub(super) says: Vec<(&'static str, &'static str)>,
+    /// The same, for the first such piece only.
+    pub(super) says_once: Option<(&'static str, &'static str)>,
     /// Hears nothing at first, but talks.
     pub(super) deaf: Duration,
     /// Hears Ctrl-C only, since something stands on its line.
@@ -123,6 +127,7 @@ struct Speaker {
     /// Does it take the further settings as well?
     extended: bool,
     tick: u32,
+    mac: &'static str,
 }
 
 impl Speaker {
@@ -130,7 +135,20 @@ impl Speaker {
         stream.set_nodelay(true).expect("sets");
         stream.set_read_timeout(Some(Duration::from_millis(20))).expect("sets");
         let line = if options.left_over { b"x = (1,".to_vec() } else { Vec::new() };
-        Self { stream, options, seen, raw: false, line, pasting: false, tools: false, calmed: false, extended: false, tick: 118 }
+        let mac = "5c:cf:7f:00:00:01";
+        Self {
+            stream,
+            options,
+            seen,
+            raw: false,
+            line,
+            pasting: false,
+            tools: false,
+            calmed: false,
+            extended: false,
+            tick: 118,
+            mac,
+        }
     }
 
     fn run(mut self, stop: &AtomicBool) {
@@ -242,6 +260,9 @@ impl Speaker {
             }
             return;
         }
+        if self.options.exchange_at.take_if(|text| source.contains(*text)).is_some() {
+            self.mac = "5c:cf:7f:00:00:02";
+        }
         let noise = self.options.noise;
         if plain {
             self.say(format!("{noise}OK{noise}").as_bytes());
@@ -254,7 +275,7 @@ impl Speaker {
 
     /// What the piece prints, or its exception.
     fn answer(&mut self, source: &str) -> Result<String, String> {
-        if source == "c.power.value(0)" || source == "import machine;machine.reset()" {
+        if source == "import machine;machine.reset()" {
             self.seen.lock().expect("not poisoned").ran.push(source.to_owned());
             return Ok(String::new());
         }
@@ -265,8 +286,9 @@ impl Speaker {
             if !self.tools {
                 return Err("NameError: name 'E' is not defined".to_owned());
             }
-            if seal != sealed(piece.as_bytes()) {
-                return Ok(format!("Q{word}:!:{}:Z", sealed(b"!")));
+            if seal != sealed(format!("{}{piece}", self.mac).as_bytes()) {
+                let not_run = format!("!{}", self.mac);
+                return Ok(format!("Q{word}:{not_run}:{}:Z", sealed(not_run.as_bytes())));
             }
             (word.to_owned(), piece.to_owned())
         } else {
@@ -274,7 +296,8 @@ impl Speaker {
             (source[at + 8..].split([':', '\'']).next().unwrap_or_default().to_owned(), source.to_owned())
         };
         self.seen.lock().expect("not poisoned").ran.push(piece.clone());
-        let given = self.options.says.iter().find(|(text, _)| piece.contains(text)).map(|(_, answer)| *answer);
+        let once = self.options.says_once.take_if(|(text, _)| piece.contains(*text));
+        let given = once.or(self.options.says.iter().find(|(text, _)| piece.contains(text)).copied()).map(|(_, answer)| answer);
         if let Some(error) = given.filter(|answer| answer.contains("Error")) {
             return Err(error.to_owned());
         }
@@ -291,7 +314,7 @@ impl Speaker {
             }
             (_, text) if text.contains("WLAN") => {
                 let version = if self.options.paste == Paste::Old { "1.9" } else { "1.27" };
-                let said = format!("5c:cf:7f:00:00:01|{version}|v1.9.3-548");
+                let said = format!("{}|{version}|v1.9.3-548", self.mac);
                 format!("{said}#{said}")
             }
             (_, text) if text.contains("def E(") => {

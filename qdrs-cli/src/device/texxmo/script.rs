@@ -1,8 +1,9 @@
 //! What the button is told to run: small pieces of Python, each sealed, so that a garbled one does nothing.
 //!
 //! A [`Script::Bare`] one runs as it is; it must harm nothing, whatever the line makes of it. A [`Script::Sealed`] one
-//! goes with a piece of its SHA-256 to [`TOOLS`]' `E` on the device, which runs it only when it came whole, and answers
-//! with a piece of the answer's SHA-256. Every piece can be run twice.
+//! goes with a piece of the SHA-256 of the board's MAC and itself to [`TOOLS`]' `E` on the device, which runs it only when
+//! it came whole and is for this very board: one that kept its power and our helpers may have been put in the place of
+//! another. It answers with a piece of the answer's SHA-256. Every piece can be run twice.
 //!
 //! The button's memory is small: no piece is longer than `SOURCE_BYTES_MAX`. Names are short
 //! since each byte crosses the wire; what they mean stands beside them. No two names of files or variables that matter
@@ -24,8 +25,8 @@ pub(super) const VALUES_BYTES_MAX: usize = 320;
 /// How much of the further settings goes in one piece, in bytes; in base64 they are four thirds of that.
 const FURTHER_BYTES_MAX: usize = 252;
 
-/// What [`TOOLS`] answers to a piece that did not come whole.
-pub(super) const GARBLED: &[u8] = b"!";
+/// With what [`TOOLS`]' answer begins to a piece that did not come whole, or is for another board; its own MAC follows.
+const NOT_RUN: &[u8] = b"!";
 
 /// [`CALM`], and what it does before it replaces anything.
 macro_rules! calm {
@@ -52,26 +53,35 @@ pub(super) const CALM: &str = calm!("");
 /// The same for a button that goes on afterwards: it keeps what it replaces, for [`RESTORE`].
 pub(super) const CALM_FOR_NOW: &str = calm!(" if not hasattr(c,'q'):c.q=c.shutdown\n");
 
+/// What [`CALM`] answers where there is no button.
+pub(super) const NO_BUTTON: &[u8] = b"no";
+
+/// The least tick that [`CALM`] answers: the next one is the timer's last.
+pub(super) const TICK_LAST: u32 = 119;
+
 /// What [`CALM`] answers when the timer is dead: it was, at this tick.
 pub(super) const TICK_DEAD: u32 = 120;
 
 /// At which tick does the timer stand?
 pub(super) const TICK: &str = "print('Q$:'+str(c.interruptCounter)+':Z')";
 
-/// Who are you? Twice the same, since nothing else guards this answer: MAC, version of MicroPython, firmware.
+/// Who are you? Twice the same, since nothing else guards this answer: MAC, version of MicroPython, firmware. `m` stays
+/// the MAC.
 pub(super) const WHO: &str = "\
 import network,sys,ubinascii as ub,uos as os
-r=ub.hexlify(network.WLAN().config('mac'),':').decode()+'|%d.%d|'%sys.implementation[1][:2]+os.uname()[3]
+m=ub.hexlify(network.WLAN().config('mac'),':').decode()
+r=m+'|%d.%d|'%sys.implementation[1][:2]+os.uname()[3]
 print('Q$:'+r+'#'+r+':Z')";
 
 /// `X`: the hash of bytes. `E`: runs a sealed piece; what that leaves in `r` is the answer. Needs what [`WHO`] imported.
+/// No single flipped bit makes it run what is not sealed: `!=` has no neighbour that compares, and `==` has `<=`.
 pub(super) const TOOLS: &str = "\
 import uhashlib as hl,ujson as js
 def X(t):return ub.hexlify(hl.sha256(t).digest()).decode()
-def E(n,c,s):
+def E(n,c,y):
  global r
- r='!'
- if X(s)[:8]==c:r='';exec(s)
+ if X(m+y)[:8]!=c:r='!'+m
+ else:r='';exec(y)
  print('Q'+n+':'+r+':'+X(r)[:8]+':Z')
 print('Q$:ok:Z')";
 
@@ -84,7 +94,7 @@ pub(super) const READ: &str = "\
 C='config.json';N=C+'.new';B=C+'.bak'
 K='iothub','iotdevicename','iotdevicesecret'
 def R(f):
- with open(f,'rb')as h:return h.read(4097)
+ with open(f,'rb')as h:return h.read()
 def V():
  d=js.loads(R(C));return'|'.join(str(d.get(k,''))for k in K)
 def J(k,x):return('\"%s\": '%k+js.dumps(x)).encode()
@@ -182,26 +192,45 @@ pub(super) enum Script<'a> {
 }
 
 impl Script<'_> {
-    /// The source, with the word that its answer begins with.
-    pub(super) fn source(self, word: &str) -> Zeroizing<String> {
+    /// The source for the board with this MAC, with the word that its answer begins with.
+    pub(super) fn source(self, word: &str, board: &str) -> Zeroizing<String> {
         Zeroizing::new(match self {
             Self::Bare(text) => text.replace('$', word),
             // A line's end, so that no quote of the piece joins those around it.
-            Self::Sealed(text) => format!("E('{word}','{}','''{text}\n''')", seal(format!("{text}\n").as_bytes())),
+            Self::Sealed(text) => {
+                let sealed = Zeroizing::new(format!("{board}{text}\n"));
+                format!("E('{word}','{}','''{text}\n''')", seal(sealed.as_bytes()))
+            }
         })
     }
 
-    /// The answer, when it came whole.
-    pub(super) fn open(self, fenced: &[u8]) -> Option<&[u8]> {
-        match self {
-            Self::Bare(_) => Some(fenced),
-            Self::Sealed(_) => {
-                let at = fenced.len().checked_sub(9)?;
-                let (answer, tail) = fenced.split_at(at);
-                (tail.strip_prefix(b":")? == seal(answer).as_bytes()).then_some(answer)
-            }
+    /// What stands in an answer's fence, from the board with this MAC.
+    pub(super) fn open<'f>(self, fenced: &'f [u8], board: &str) -> Opened<'f> {
+        if matches!(self, Self::Bare(_)) {
+            return Opened::Answer(fenced);
+        }
+        let Some((answer, tail)) = fenced.len().checked_sub(9).map(|at| fenced.split_at(at)) else { return Opened::Garbled };
+        if tail.strip_prefix(b":") != Some(seal(answer).as_bytes()) {
+            return Opened::Garbled;
+        }
+        match answer.strip_prefix(NOT_RUN) {
+            Some(said) if said == board.as_bytes() => Opened::Garbled,
+            // No other answer is as long as a MAC and begins so.
+            Some(said) if said.len() == board.len() => Opened::OtherBoard,
+            _ => Opened::Answer(answer),
         }
     }
+}
+
+/// What an answer is worth.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Opened<'a> {
+    /// It came whole.
+    Answer(&'a [u8]),
+    /// It, or the piece, did not.
+    Garbled,
+    /// Another board, which was told the same helpers before, did not run the piece.
+    OtherBoard,
 }
 
 /// The first bytes of the hash, as the device writes them.
@@ -243,23 +272,25 @@ mod tests {
 
     use super::*;
 
+    const BOARD: &str = "5c:cf:7f:00:00:01";
+
     #[test]
     fn every_piece_fits_the_buttons_memory() {
-        for text in [CALM, CALM_FOR_NOW, TICK, WHO, TOOLS, POWER_OFF, RESET, STARTED] {
-            let source = Script::Bare(text).source("ffff");
+        for text in [CALM, CALM_FOR_NOW, TICK, WHO, TOOLS, RESET, STARTED] {
+            let source = Script::Bare(text).source("ffff", BOARD);
             assert!(source.len() <= SOURCE_BYTES_MAX && source.is_ascii(), "{} bytes: {text}", source.len());
         }
-        for text in [READ, WRITE, REPAIR, EXTEND, HASH, RESTORE] {
-            let source = Script::Sealed(text).source("ffff");
+        for text in [READ, WRITE, REPAIR, EXTEND, HASH, RESTORE, POWER_OFF] {
+            let source = Script::Sealed(text).source("ffff", BOARD);
             assert!(source.len() <= SOURCE_BYTES_MAX && source.is_ascii(), "{} bytes: {text}", source.len());
             assert!(!text.contains("'''") && !text.contains('\\') && !text.contains('$'));
         }
         let host = "h".repeat(VALUES_BYTES_MAX - 128 - 44);
         let longest = DeviceConnectionString { host_name: host, device_id: "d".repeat(128), key: DeviceKey::generate() };
-        assert!(Script::Sealed(&write_values(&longest, true)).source("ffff").len() <= SOURCE_BYTES_MAX);
+        assert!(Script::Sealed(&write_values(&longest, true)).source("ffff", BOARD).len() <= SOURCE_BYTES_MAX);
         for piece in further(&[0xff; 9999]) {
             assert!(
-                Script::Sealed(&piece).source("ffff").len() <= SOURCE_BYTES_MAX
+                Script::Sealed(&piece).source("ffff", BOARD).len() <= SOURCE_BYTES_MAX
                     && !piece.contains('\''.to_string().repeat(3).as_str())
             );
         }
@@ -269,10 +300,19 @@ mod tests {
     fn a_sealed_answer_opens_when_it_is_whole() {
         let script = Script::Sealed("");
         let fenced = format!("ok:{}", seal(b"ok"));
-        assert_eq!(script.open(fenced.as_bytes()), Some(&b"ok"[..]));
+        assert_eq!(script.open(fenced.as_bytes(), BOARD), Opened::Answer(b"ok"));
         for wrong in ["", "ok", ":", "oj:", &fenced.replace("ok", "oj"), &fenced[..fenced.len() - 1]] {
-            assert_eq!(script.open(wrong.as_bytes()), None, "{wrong}");
+            assert_eq!(script.open(wrong.as_bytes(), BOARD), Opened::Garbled, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_piece_is_sealed_for_one_board() {
+        let other = "5c:cf:7f:00:00:02";
+        assert_ne!(*Script::Sealed("r=V()").source("1", BOARD), *Script::Sealed("r=V()").source("1", other));
+        let not_run = |board: &str| format!("!{board}:{}", seal(format!("!{board}").as_bytes()));
+        assert_eq!(Script::Sealed("").open(not_run(BOARD).as_bytes(), BOARD), Opened::Garbled);
+        assert_eq!(Script::Sealed("").open(not_run(other).as_bytes(), BOARD), Opened::OtherBoard);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{
     reach::Found,
-    script::{GARBLED, Script},
+    script::{Opened, Script},
 };
 use crate::{
     device::{
@@ -72,9 +72,9 @@ struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    fn of(script: Script<'a>) -> Self {
+    fn of(script: Script<'a>, board: &str) -> Self {
         let word = format!("{:x}", WORDS.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-        let source = Zeroizing::new(script.source(&word).as_bytes().to_vec());
+        let source = Zeroizing::new(script.source(&word, board).as_bytes().to_vec());
         Self { script, word, source, sent: 0 }
     }
 }
@@ -82,6 +82,8 @@ impl<'a> Question<'a> {
 /// A port, and what is known of the device's REPL.
 pub(super) struct Session {
     pub(super) name: String,
+    /// The MAC of the board that is spoken to, as it says it: what is sealed is for this one.
+    pub(super) board: String,
     /// None after the port went away.
     port: Option<Port>,
     cancel: Cancel,
@@ -105,6 +107,7 @@ impl Session {
     pub(super) fn open(name: &str, cancel: Cancel) -> Result<Self, DeviceError> {
         Ok(Self {
             name: name.to_owned(),
+            board: String::new(),
             port: Some(Port::open(name)?),
             cancel,
             committed: false,
@@ -209,7 +212,7 @@ impl Session {
         let mut last = Attempt::Silent;
         self.unknown = false;
         for _ in 0..TRIES_MAX {
-            match self.ask_once(Question::of(script), None) {
+            match self.ask_once(Question::of(script, &self.board), None) {
                 Ok(answer) => return Ok(answer),
                 Err(Attempt::Error(error)) => return Err(error),
                 Err(attempt) => last = attempt,
@@ -238,7 +241,8 @@ impl Session {
         scripts: &[Script<'_>],
     ) -> Result<Vec<Zeroizing<Vec<u8>>>, DeviceError> {
         let mut answers = Vec::with_capacity(scripts.len());
-        let mut questions = scripts.iter().map(|script| Question::of(*script)).peekable();
+        let board = self.board.clone();
+        let mut questions = scripts.iter().map(|script| Question::of(*script, &board)).peekable();
         while let Some(question) = questions.next() {
             let script = question.script;
             answers.push(match self.ask_once(question, questions.peek_mut()) {
@@ -279,9 +283,10 @@ impl Session {
                 said => Err(Attempt::Failed(said.map(str::to_owned))),
             };
         }
-        match answer.fenced(&word).and_then(|fenced| script.open(fenced)) {
-            Some(GARBLED) | None => Err(Attempt::Garbled),
-            Some(answer) => Ok(Zeroizing::new(answer.to_vec())),
+        match answer.fenced(&word).map_or(Opened::Garbled, |fenced| script.open(fenced, &self.board)) {
+            Opened::Answer(answer) => Ok(Zeroizing::new(answer.to_vec())),
+            Opened::Garbled => Err(Attempt::Garbled),
+            Opened::OtherBoard => Err(Attempt::Unknown),
         }
     }
 
@@ -292,7 +297,7 @@ impl Session {
         for _ in 0..TRIES_MAX {
             self.drain()?;
             self.repl.expect_answer();
-            self.send_paced(&Zeroizing::new([script.source("0").as_bytes(), &[RUN]].concat()))?;
+            self.send_paced(&Zeroizing::new([script.source("0", &self.board).as_bytes(), &[RUN]].concat()))?;
             let (mut deadline, mut accepted) = (after(ACCEPT_MS_MAX), false);
             loop {
                 match self.next(deadline) {
@@ -303,7 +308,11 @@ impl Session {
                         break;
                     }
                     Ok(Some(Step::Restarted)) => return Ok(true),
-                    Ok(Some(Step::Answer(_))) => return Ok(false),
+                    Ok(Some(Step::Answer(answer))) => match answer.fenced("0").map(|fenced| script.open(fenced, &self.board)) {
+                        None | Some(Opened::Answer(_)) => return Ok(false),
+                        Some(Opened::Garbled) => break,
+                        Some(Opened::OtherBoard) => return Err(self.restarted()),
+                    },
                     Ok(Some(_)) => {}
                     // It has received the order and says nothing more; or its port went with it.
                     Ok(None) if accepted => return Ok(false),
