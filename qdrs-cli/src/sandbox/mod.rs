@@ -26,7 +26,7 @@ use url::Url;
 
 use crate::{
     device,
-    settings::{Folders, Settings, SettingsError},
+    settings::{Folders, Origin, Setting, Settings, SettingsError},
 };
 use practice::PracticeDevice;
 
@@ -70,6 +70,9 @@ pub enum SandboxError {
     /// No practice devices.
     #[error("the sandbox's practice devices do not start: {0}")]
     Devices(#[source] io::Error),
+    /// Another kind of device was asked for, at no port.
+    #[error("the sandbox's own practice devices are of kind `mxchip`, not `{0}`")]
+    OtherKind(String),
     /// The settings can't take it.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -82,7 +85,7 @@ impl Explain for SandboxError {
     fn code(&self) -> Code {
         match self {
             Self::Folder(_) => Code::FileUnwritable,
-            Self::Emulator(_) | Self::Port(_) | Self::Devices(_) => Code::SettingInvalid,
+            Self::Emulator(_) | Self::Port(_) | Self::Devices(_) | Self::OtherKind(_) => Code::SettingInvalid,
             Self::Hub(error) => error.code(),
             Self::Ledger(error) => error.code(),
             Self::Service(error) => error.code(),
@@ -95,6 +98,9 @@ impl Explain for SandboxError {
         match self {
             Self::Folder(_) => "check the folder for temporary files (`TMPDIR`), its permissions and free space".into(),
             Self::Emulator(_) | Self::Port(_) => "the sandbox needs two free ports on this very computer (127.0.0.1)".into(),
+            Self::OtherKind(_) => {
+                "name the device's port with `--port`; `samples/practice-button` is a button to practise on".into()
+            }
             Self::Devices(_) => "the sandbox needs pseudo-terminals; with `--port` it takes real devices instead".into(),
             _ => self.code().help().to_owned(),
         }
@@ -117,6 +123,10 @@ pub struct Sandbox {
 /// # Errors
 /// When the system is short of something.
 pub async fn start(settings: &mut Settings) -> Result<Sandbox, SandboxError> {
+    let asked_for = matches!(settings.device.origin, Origin::Flag(_));
+    if asked_for && settings.ports.is_empty() && settings.device.value != device::Kind::Mxchip.as_str() {
+        return Err(SandboxError::OtherKind(settings.device.value.clone()));
+    }
     let folder = tempfile::Builder::new().prefix("qdrs-sandbox-").tempdir().map_err(SandboxError::Folder)?;
     let hub = Emulator::start(EmulatorOptions::default()).await?;
     let code = AccessCode::generate(Kind::Station);
@@ -133,7 +143,7 @@ pub async fn start(settings: &mut Settings) -> Result<Sandbox, SandboxError> {
     let mut url = settings.service.clone();
     url.set_for_sandbox(Some(service.url.clone()));
     settings.service = url;
-    settings.set_service(crate::settings::Setting { value: service.url.clone(), origin: crate::settings::Origin::Sandbox })?;
+    settings.set_service(Setting { value: service.url.clone(), origin: Origin::Sandbox })?;
     let mut devices = Vec::new();
     if settings.ports.is_empty() {
         for _ in 0..DEVICES {
@@ -220,5 +230,14 @@ mod tests {
         let folder = sandbox._folder.path().to_owned();
         drop(sandbox);
         assert!(!folder.exists());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn another_kind_without_a_port_is_not_quietly_replaced() {
+        let mut settings = Settings::resolve(&Default::default(), &|_| None, &Folders::below(std::path::Path::new("/nowhere")))
+            .expect("settles");
+        settings.device.override_with("--device", Some("texxmo".to_owned()));
+        let error = start(&mut settings).await.err().expect("there is no such practice device");
+        assert!(error.to_string().contains("texxmo") && error.help().contains("--port"), "{error}");
     }
 }
