@@ -362,8 +362,11 @@ impl Device for Texxmo {
     fn finish(&mut self) -> Result<(), DeviceError> {
         self.need_known()?;
         match self.ending {
-            // That it starts anew is as good as an end: it has taken the order.
-            Ending::PowerOff => _ = self.session.order("switch off", Script::Sealed(script::POWER_OFF), OFF_MS_MAX)?,
+            Ending::PowerOff => {
+                self.prepare()?;
+                // That it starts anew is as good as an end: it has taken the order.
+                self.session.order("switch off", Script::Sealed(script::POWER_OFF), OFF_MS_MAX)?;
+            }
             Ending::Leave => {
                 self.prepare()?;
                 self.ask("go on by itself", Script::Sealed(script::RESTORE))?;

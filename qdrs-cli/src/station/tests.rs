@@ -58,6 +58,15 @@ async fn the_same_board_again_gets_the_same_credential_and_another_board_a_new_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_board_that_is_done_and_comes_again_is_told_the_end_again_and_nothing_else() {
+    let world = World::start().await;
+    let tray = Tray::of(["A", "A", "B"].map(Board::named));
+    let (summary, outcome) = world.provision(&SERIALS[..2], std::slice::from_ref(&tray)).await;
+    assert_eq!((summary.pass, outcome), (2, Outcome::AllPassed), "{summary:?}");
+    assert_eq!((tray.writes(), tray.finished()), (2, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_board_that_never_tells_its_name_counts_as_another_one() {
     let world = World::start().await;
     let tray = Tray::of([Board::anonymous().failing(GoneWhileWriting), Board::anonymous()]);

@@ -106,7 +106,8 @@ impl Visits {
         if let Some(serial) = board.and_then(|board| self.shop.made().get(board).cloned()) {
             let text = format!("this device is done, it is {serial}: take it out");
             self.shop.screen.show(&Event::Notice { slot: Some(self.slot), text });
-            return Ok(Order::SetAside);
+            // To find out which one it is has stopped its program; and a run that was killed may not have told it the end.
+            return Ok(Order::Finish);
         }
         let (work, ready) = match self.serial_for(board).await {
             Ok(found) => found,

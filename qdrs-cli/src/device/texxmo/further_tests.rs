@@ -55,6 +55,17 @@ fn further_settings_cross_in_pieces_and_are_written_with_the_credential() {
 }
 
 #[test]
+fn a_button_that_was_only_identified_can_be_ended() {
+    for ending in Ending::ALL {
+        let restart_at = Some(("machine.reset", true));
+        let (peer, mut slot) = slot(ending, ButtonSettings::default(), Options { restart_at, ..Options::default() });
+        slot.identify().expect("is there");
+        slot.finish().unwrap_or_else(|error| panic!("{ending:?}: {error}"));
+        assert!(peer.seen().values.is_none());
+    }
+}
+
+#[test]
 fn without_further_settings_nothing_of_them_crosses() {
     let (peer, mut slot) = slot(Ending::PowerOff, ButtonSettings::default(), Options::default());
     written(&mut slot).expect("is written");
