@@ -399,6 +399,48 @@ fn a_lost_file_system_is_recognised() {
     assert!(matches!(error.why, Why::FilesLost { .. }) && error.help().contains("flash"), "{error}");
 }
 
+/// Tries each single flipped bit of the helpers in `t`: does `E` run a piece whose seal is wrong, or say that it ran what it
+/// did not? One position a call, since the button takes only short source.
+const FLIPPED: &str = "\
+def F(i):
+ found=[]
+ for bit in range(8):
+  b=bytearray(t.encode());b[i]^=1<<bit
+  if 4<b[i]<128:
+   hits,out=[],[]
+   g={'ub':ub,'hl':hl,'js':js,'m':m,'hit':lambda:hits.append(1),'print':lambda *a:out.append(a[0])}
+   try:exec(bytes(b).decode(),g);E=g['E']
+   except Exception:continue
+   for seal in('0'*8,'f'*8,X(m+'hit()')[:8]):
+    del hits[:];del out[:]
+    try:E('1',seal,'hit()')
+    except Exception:continue
+    ran=len(hits)
+    if ran and seal in('0'*8,'f'*8)or not ran and out and out[-1]=='Q1::'+X('')[:8]+':Z':found.append(bit)
+ return found";
+
+#[test]
+fn no_flipped_bit_of_the_helpers_undoes_the_seal() {
+    let flash = Flash::fresh();
+    let button = flash.boots(&[]);
+    let line = Line::to(button.port_name(), listening(), "helpers");
+    let mut slot = driver_at(&line.port_name());
+    slot.identify().expect("is a button");
+    slot.write(&credential("QD-0010003")).expect("is written");
+    let told: Vec<u8> = line.record().into_iter().filter(|piece| piece.to_device).flat_map(|piece| piece.bytes).collect();
+    let told = String::from_utf8_lossy(&told);
+    drop(slot);
+    drop(line);
+    let helpers = told.find("def X(").map(|from| &told[from..]).and_then(|rest| Some(&rest[..rest.find("\nprint(")?]));
+    let helpers = helpers.expect("they were sent");
+    let mut hand = Hand::at_raw_prompt(button.port_name());
+    assert!(!hand.ask(&format!("t='''{helpers}\n'''")).failed() && !hand.ask(FLIPPED).failed());
+    for at in 0..helpers.len() {
+        let answer = hand.ask(&format!("print('Qa:'+str(F({at}))+':Z')"));
+        assert_eq!(answer.fenced("a"), Some(&b"[]"[..]), "bits of byte {at}: {:?}", &helpers[at..]);
+    }
+}
+
 #[test]
 fn the_longest_credential_fits_the_buttons_memory() {
     let host_name = format!("{}.azure-devices.net", "h".repeat(50));

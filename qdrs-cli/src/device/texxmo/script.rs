@@ -74,14 +74,15 @@ r=m+'|%d.%d|'%sys.implementation[1][:2]+os.uname()[3]
 print('Q$:'+r+'#'+r+':Z')";
 
 /// `X`: the hash of bytes. `E`: runs a sealed piece; what that leaves in `r` is the answer. Needs what [`WHO`] imported.
-/// No single flipped bit makes it run what is not sealed: `!=` has no neighbour that compares, and `==` has `<=`.
+/// No single flipped bit makes it run what is not sealed, or say that it ran what it did not: `==` would be a bit away
+/// from `<=`, and `s` from `r`.
 pub(super) const TOOLS: &str = "\
 import uhashlib as hl,ujson as js
 def X(t):return ub.hexlify(hl.sha256(t).digest()).decode()
 def E(n,c,y):
  global r
- if X(m+y)[:8]!=c:r='!'+m
- else:r='';exec(y)
+ r='!'+m
+ if X(m+y)[:8]in(c,):r='';exec(y)
  print('Q'+n+':'+r+':'+X(r)[:8]+':Z')
 print('Q$:ok:Z')";
 
