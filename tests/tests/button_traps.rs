@@ -562,6 +562,27 @@ fn settings_that_are_lost_come_back_from_the_new_file_or_the_backup() {
 }
 
 #[test]
+fn a_button_short_of_memory_does_not_take_its_settings_for_lost() {
+    let flash = Flash::of(&[("config.json", USED)]);
+    let control = fs::read_to_string(repository().join("samples/practice-button/flash/control.py")).expect("is there");
+    let short = "
+import builtins
+_open=open
+def _short(name,mode='r'):
+ if (name,mode)==('config.json','rb'):raise MemoryError
+ return _open(name,mode)
+builtins.open=_short
+";
+    flash.write("control.py", &(control + short));
+    let button = flash.boots(&[]);
+    let error = visit(button.port_name(), &credential("QD-0010003")).expect_err("can't be read");
+    assert!(matches!(error.why, Why::Failed { .. }) && error.to_string().contains("MemoryError"), "{error}");
+    assert!(!error.touched());
+    drop(button);
+    assert_eq!(flash.read("config.json").as_deref(), Some(USED), "{error}");
+}
+
+#[test]
 fn when_nothing_is_left_it_says_so_and_writes_nothing() {
     for files in [
         vec![("config.json", TORN), ("config.json.bak", TORN)],

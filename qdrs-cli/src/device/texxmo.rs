@@ -236,7 +236,9 @@ impl Texxmo {
 
     /// Repairs what an earlier cut left, and sees that there is a backup.
     fn repair(&mut self) -> Result<(), DeviceError> {
-        match self.ask("repair its settings", Script::Sealed(script::REPAIR))?.as_slice() {
+        const DOING: &str = "repair its settings";
+        self.ask(DOING, Script::Sealed(script::COMPARE))?;
+        match self.ask(DOING, Script::Sealed(script::REPAIR))?.as_slice() {
             script::SOUND => Ok(()),
             b"lost" => Err(Why::SettingsLost { port: self.port() }.into()),
             _ => Err(self.unverified("its backup is not what was written to it")),

@@ -321,7 +321,7 @@ impl Speaker {
                 self.tools = true;
                 "ok".to_owned()
             }
-            (_, text) if text.contains("def R(") || text.contains("def Q(") => "ok".to_owned(),
+            (_, text) if text.contains("def R(") || text.contains("if not Q(C)") => "ok".to_owned(),
             (_, "r=V()\n") => self.found(),
             (_, "r=X(R(C))\n") => WRITTEN.to_owned(),
             (_, text) if text.starts_with("u=") => {

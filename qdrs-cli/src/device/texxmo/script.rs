@@ -127,19 +127,23 @@ def W(*v):
 /// What [`READ`] and [`REPAIR`] answer when all is as it should be.
 pub(super) const SOUND: &[u8] = b"ok";
 
+/// What [`REPAIR`] needs. `Q`: the settings in a file, nothing if there are none; a button without memory to look fails
+/// here, and takes no settings for lost. `S`: writes a file as another one; does it hold something else afterwards?
+pub(super) const COMPARE: &str = "\
+def Q(f):
+ try:return dict(js.loads(R(f)))
+ except(OSError,ValueError,TypeError):return{}
+def S(f,g):
+ t=R(g)
+ with open(f,'wb')as h:h.write(t)
+ return R(f)!=t";
+
 /// Repairs what an earlier cut left. A rename is removing, then renaming, so there may be a whole new file and no
 /// settings; and before the next rename there must be a backup that a boot in that moment can fall back on. Settings that
 /// are there and torn were not torn by us: then a new file is the rest of some visit, and the backup counts.
 ///
 /// Answers [`SOUND`], `lost` when there is neither, or `bak` or `new` when a file does not hold what was written to it.
 pub(super) const REPAIR: &str = "\
-def Q(f):
- try:return dict(js.loads(R(f)))
- except Exception:return{}
-def S(f,g):
- t=R(g)
- with open(f,'wb')as h:h.write(t)
- return R(f)!=t
 for f in(B,N)if C in os.listdir()else(N,B):
  if not Q(C)and Q(f):
   if f==B and S(N,B):r='new'
@@ -281,7 +285,7 @@ mod tests {
             let source = Script::Bare(text).source("ffff", BOARD);
             assert!(source.len() <= SOURCE_BYTES_MAX && source.is_ascii(), "{} bytes: {text}", source.len());
         }
-        for text in [READ, WRITE, REPAIR, EXTEND, HASH, RESTORE, POWER_OFF] {
+        for text in [READ, WRITE, COMPARE, REPAIR, EXTEND, HASH, RESTORE, POWER_OFF] {
             let source = Script::Sealed(text).source("ffff", BOARD);
             assert!(source.len() <= SOURCE_BYTES_MAX && source.is_ascii(), "{} bytes: {text}", source.len());
             assert!(!text.contains("'''") && !text.contains('\\') && !text.contains('$'));

@@ -33,6 +33,9 @@ fn slot(options: Options) -> (Peer, Texxmo) {
 /// A button whose flash needs a repair.
 const UNSOUND: (&str, &str) = ("def R(", "");
 
+/// Stands in the piece that repairs it.
+const REPAIRS: &str = "if not Q(C)";
+
 /// Identify, write, read back, finish.
 fn whole_visit(options: Options) -> Result<Peer, DeviceError> {
     let (peer, mut slot) = slot(options);
@@ -68,7 +71,7 @@ fn the_timer_is_stopped_first_and_its_death_awaited_before_memory_is_used() {
     assert_eq!(place("c.interruptCounter=119"), 0);
     assert!(place("str(c.interruptCounter)+") < place("def E("));
     assert!(place("def R(") < place("r=W("));
-    assert!(!ran.iter().any(|piece| piece.contains("def Q(") || piece.contains("r=V()")), "nothing that nobody needs");
+    assert!(!ran.iter().any(|piece| piece.contains(REPAIRS) || piece.contains("r=V()")), "nothing that nobody needs");
     assert!(ran.last().expect("was run").contains("power.value(0)"));
 }
 
@@ -97,19 +100,19 @@ fn nobody_and_another_kind_and_a_lost_file_system_are_told_apart_before_any_writ
     let greeting = "\r\nThe FAT filesystem starting at sector 153 with size 98 sectors appears to be corrupted. If you\r\n";
     let error = whole_visit(Options { greeting, ..Options::default() }).err().expect("is lost");
     assert!(matches!(error.why, Why::FilesLost { .. }) && error.help().contains("flash"));
-    let error = whole_visit(Options { says: vec![UNSOUND, ("def Q(", "lost")], ..Options::default() }).err().expect("is lost");
+    let error = whole_visit(Options { says: vec![UNSOUND, (REPAIRS, "lost")], ..Options::default() }).err().expect("is lost");
     assert!(matches!(error.why, Why::SettingsLost { .. }) && !error.touched());
 }
 
 #[test]
 fn what_the_device_reports_of_its_files_decides() {
     let says = |text, answer| fails(Options { says: vec![(text, answer)], ..Options::default() });
-    let unsound = |answer| fails(Options { says: vec![UNSOUND, ("def Q(", answer)], ..Options::default() });
+    let unsound = |answer| fails(Options { says: vec![UNSOUND, (REPAIRS, answer)], ..Options::default() });
     assert_eq!(unsound("bak"), (Code::DeviceUnverified, false));
     assert_eq!(unsound("OSError: [Errno 28] ENOSPC"), (Code::DeviceUnverified, false));
     let peer = whole_visit(Options { says: vec![UNSOUND], ..Options::default() }).expect("is repaired");
     let place = |text: &str| peer.seen().ran.iter().position(|piece| piece.contains(text)).expect("was run");
-    assert!(place("def Q(") < place("r=W("));
+    assert!(place(REPAIRS) < place("r=W("));
     assert_eq!(says("r=W(", "new"), (Code::DeviceUnverified, true));
     assert_eq!(says("r=W(", "long"), (Code::CredentialTooLong, true));
     assert_eq!(says("r=W(", "cfg"), (Code::DeviceUnverified, true));
