@@ -30,6 +30,8 @@ pub(super) struct Visits {
     anonymous: bool,
     /// The board that failed last, if it is still in the slot: it gets one more chance, then it has to go.
     failed_board: Option<String>,
+    /// The board that was told last that all is over.
+    ended: Option<String>,
     /// The serial whose credential the device in the slot holds, or may hold since a run that was killed. It stays until
     /// the device was told that all is over: else the next serial would be written over it.
     holding: Option<String>,
@@ -43,7 +45,18 @@ struct Lost;
 impl Visits {
     pub(super) fn new(shop: Arc<Shop>, link: Link, evidence: Evidence, anonymous: bool, port: String) -> Self {
         let holding = shop.left_at(&port);
-        Self { slot: link.slot, port, shop, link, evidence, anonymous, holding, failed_board: None, ahead: JoinSet::new() }
+        Self {
+            slot: link.slot,
+            port,
+            shop,
+            link,
+            evidence,
+            anonymous,
+            holding,
+            failed_board: None,
+            ended: None,
+            ahead: JoinSet::new(),
+        }
     }
 
     /// Serves devices until the run ends. Returns why the slot is out of use, if it is.
@@ -106,8 +119,11 @@ impl Visits {
         if let Some(serial) = board.and_then(|board| self.shop.made().get(board).cloned()) {
             let text = format!("this device is done, it is {serial}: take it out");
             self.shop.screen.show(&Event::Notice { slot: Some(self.slot), text });
-            // To find out which one it is has stopped its program; and a run that was killed may not have told it the end.
-            return Ok(Order::Finish);
+            // It was put in again, or a run that was killed did not tell it the end; to find out which one it is has stopped
+            // its program. One that this slot ended last only looked gone for a while: its end was told.
+            let again = self.ended.as_deref() == board;
+            self.ended = board.map(str::to_owned);
+            return Ok(if again { Order::SetAside } else { Order::Finish });
         }
         let (work, ready) = match self.serial_for(board).await {
             Ok(found) => found,
@@ -146,7 +162,12 @@ impl Visits {
             Err(unwritten) => return Ok(self.unwritten(work, board, unwritten, ending).await),
         };
         self.failed_board = None;
-        Ok(self.held(&work, held, identity.hardware_id, Ending { evidence: Some(held.evidence), ..ending }, came).await)
+        let ending = Ending { evidence: Some(held.evidence), ..ending };
+        let order = self.held(&work, held, identity.hardware_id.clone(), ending, came).await;
+        if matches!(order, Order::Finish) {
+            self.ended = identity.hardware_id;
+        }
+        Ok(order)
     }
 
     /// The serial for the device in the slot, with its credential; else what the slot is to do.
