@@ -244,10 +244,8 @@ impl Shared {
                 std::thread::sleep(free_at.saturating_duration_since(Instant::now()));
             }
             let mut crossing = piece[..count].to_vec();
-            if self.options.records {
-                let to_device = way == Way::ToDevice;
-                held(&self.record).push(Crossing { to_device, began, ended: Instant::now(), bytes: crossing.clone() });
-            }
+            let (to_device, ended) = (way == Way::ToDevice, Instant::now());
+            let kept = self.options.records.then(|| Crossing { to_device, began, ended, bytes: crossing.clone() });
             self.count(way, &mut crossing);
             self.flip(&mut crossing);
             let sink = match way {
@@ -265,6 +263,8 @@ impl Shared {
             if let Some(sink) = held(sink).as_mut() {
                 let _ = sink.write_all(&crossing);
             }
+            // Who looks at the record finds there what has arrived.
+            held(&self.record).extend(kept);
             let cut = match way {
                 Way::ToDevice => self.options.cut_to_device,
                 Way::ToHost => self.options.cut_to_host,

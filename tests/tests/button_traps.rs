@@ -23,7 +23,7 @@ use qdrs_tests::{
     settings_that_a_boot_would_load,
 };
 use tempfile::TempDir;
-use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::filter::LevelFilter;
 
 /// A second of the board is this long here, in ms, unless a trap needs another.
 const SECOND: &str = "50";
@@ -204,11 +204,13 @@ fn raw_paste_is_used_where_there_is_one() {
 fn a_board_that_restarts_between_two_steps_is_told_nothing() {
     let flash = Flash::fresh();
     let mut button = flash.boots(&[]);
-    let mut slot = driver_at(button.port_name());
+    let line = Line::to(button.port_name(), listening(), "restart");
+    let mut slot = driver_at(&line.port_name());
     slot.identify().expect("is a button");
     button.cut();
     await_that("its power fails", || button.power_failed());
     button.press();
+    await_that("it has restarted", || line.heard().matches("information.\r\n>>> ").count() == 2);
     let error = slot.write(&credential("QD-0010003")).expect_err("has restarted");
     assert_eq!((error.code(), error.touched()), (Code::DeviceGone, false), "{error}");
     drop(slot);
@@ -246,15 +248,17 @@ fn nothing_that_the_program_does_by_the_second_undoes_a_write() {
     assert_eq!(*holds.expect("holds it").reveal(), *new.reveal());
 }
 
-/// Everything that is logged in this thread, at any level.
+/// Everything that is logged, at any level, by the other tests here as well.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    fn keep(&self) -> impl Drop {
-        let log = self.clone();
-        let writer = move || log.clone();
-        tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::TRACE).with_writer(writer).set_default()
+    fn begin() -> Self {
+        let log = Self::default();
+        let kept = log.clone();
+        // For all threads: what another thread has found to interest nobody is not looked at again for one.
+        tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(move || kept.clone()).init();
+        log
     }
 
     fn text(&self) -> String {
@@ -278,18 +282,16 @@ fn what_a_held_button_says_of_its_token_is_not_repeated() {
     let held = credential("QD-0010003");
     let flash = Flash::of(&[("config.json", &with(&factory_text(), &held))]);
     let mut button = flash.boots(&["--held"]);
-    let (log, says) = (Log::default(), "SharedAccessSignature");
+    let (log, says) = (Log::begin(), "SharedAccessSignature");
     let error = {
         let line = Line::to(button.port_name(), listening(), "held");
         let mut slot = driver_at(&line.port_name());
         await_that("it switches off", || button.was_off());
         await_that("it says its token", || line.heard().contains(says));
         thread::scope(|scope| {
-            let identify = scope.spawn(|| {
-                let _kept = log.keep();
-                slot.identify().expect_err("is off")
-            });
-            // Or it would wait for a button that may be deaf.
+            let identify = scope.spawn(|| slot.identify().expect_err("is off"));
+            await_that("it was heard, and asked again", || line.to_device() > 1);
+            // Or it would be waited for, since it may be deaf.
             line.hang_up();
             identify.join().expect("the driver ends")
         })
@@ -297,9 +299,7 @@ fn what_a_held_button_says_of_its_token_is_not_repeated() {
     drop(button);
     let new = credential("QD-0010003");
     let button = flash.boots(&[]);
-    let kept = log.keep();
     visit(button.port_name(), &new).expect("passes when it is not held");
-    drop(kept);
     let text = format!("{error} {error:?} {} {}", error.help(), log.text());
     assert!(text.contains("a device has come"), "it logs nothing: {text}");
     for secret in [says, "bm90LWEtc2VjcmV0", held.key.to_base64().as_str(), new.key.to_base64().as_str()] {
