@@ -231,7 +231,13 @@ impl Texxmo {
     /// The same button, still as it was left?
     fn need_known(&mut self) -> Result<(), DeviceError> {
         self.session.reopen()?;
-        if self.known { Ok(()) } else { Err(self.session.restarted()) }
+        if !self.known {
+            return Err(self.session.restarted());
+        }
+        // Found out here, a restart costs nothing: nothing of a credential was sent.
+        let listened = self.session.drain();
+        self.known = listened.is_ok();
+        listened
     }
 
     /// Repairs what an earlier cut left, and sees that there is a backup.

@@ -394,7 +394,7 @@ impl Session {
     }
 
     /// Takes what has come in unasked. A device that started anew is found out before it is told anything.
-    fn drain(&mut self) -> Result<(), DeviceError> {
+    pub(super) fn drain(&mut self) -> Result<(), DeviceError> {
         let mut buffer = Zeroizing::new([0; 256]);
         while self.with_port(Port::has_input)? {
             let count = self.with_port(|port| port.receive(&mut *buffer))?;
