@@ -37,6 +37,12 @@ impl Seen {
         self.hashes.binary_search_by_key(&hash, |(known, _)| *known).is_ok()
     }
 
+    /// As many as that, without looking at any.
+    #[cfg(test)]
+    pub(super) fn fill(&mut self, count: usize) {
+        self.hashes.resize(count, (0, 0));
+    }
+
     /// The rows that may be the same as others, in order; after [`Seen::settle`].
     pub(super) fn candidates(self) -> Vec<u32> {
         let alike = self.hashes.chunk_by(|a, b| a.0 == b.0).filter(|chunk| chunk.len() > 1);

@@ -130,12 +130,21 @@ fn the_good_rows_are_made_when_that_is_asked_for() {
 
 #[test]
 fn a_batch_has_as_many_rows_as_a_sheet() {
-    let mut text = "serial\n".to_owned();
-    (0..BATCH_ROWS_MAX + 2).for_each(|number| text.push_str(&format!("A{number:07}\n")));
-    assert_eq!(
-        faults(text),
-        ["lines 1048578, 1048579: a batch has at most 1048576 serials, and here begins one more; divide it into several files"]
-    );
+    let mut record = Record::default();
+    record.clear(7);
+    record.put(0, record::Cell::Text, "A1");
+    let rules = Rules::none();
+    let layout = Layout::of(std::slice::from_ref(&record), None, &rules, false).expect("one column");
+    let grid = Grid { path: PathBuf::new(), letter: None };
+    let none = Ranges::default();
+    for (before, taken) in [(BATCH_ROWS_MAX - 1, true), (BATCH_ROWS_MAX, false)] {
+        let mut judge = Judge::new(&rules, &layout, &grid, &none);
+        judge.seen.fill(before);
+        assert_eq!(judge.judge(&record).is_some(), taken);
+        let said: Vec<_> = judge.findings.told(&grid).iter().map(|finding| format!("{}: {finding}", finding.place)).collect();
+        let expected = "line 7: a batch has at most 1048576 serials, and here begins one more; divide it into several files";
+        assert_eq!(said, [expected].into_iter().filter(|_| !taken).collect::<Vec<_>>());
+    }
 }
 
 /// An .xlsx of parts, as they stand there.

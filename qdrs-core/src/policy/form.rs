@@ -82,19 +82,20 @@ impl Form {
 
     /// Is it as long as it should be?
     pub(super) fn check_length(&self, serial: &str) -> Result<(), SerialError> {
-        let expected = self.length.to_string();
+        // Only a serial that is refused needs the words.
+        let expected = || self.length.to_string();
         if serial.is_empty() {
-            return Err(SerialError::Empty { expected });
+            return Err(SerialError::Empty { expected: expected() });
         }
         // Only a text that is near the limit is counted, so a megabyte costs as little as a line.
         let found = if serial.len() > 4 * SERIAL_BYTES_MAX { usize::MAX } else { serial.chars().count() };
         let in_words =
             || if found == usize::MAX { format!("more than {}", characters(SERIAL_BYTES_MAX)) } else { characters(found) };
         if found > self.length.max {
-            return Err(SerialError::TooLong { serial: Shown::new(serial), found: in_words(), expected });
+            return Err(SerialError::TooLong { serial: Shown::new(serial), found: in_words(), expected: expected() });
         }
         if found < self.length.min {
-            return Err(SerialError::TooShort { serial: Shown::new(serial), found: in_words(), expected });
+            return Err(SerialError::TooShort { serial: Shown::new(serial), found: in_words(), expected: expected() });
         }
         Ok(())
     }
