@@ -317,12 +317,12 @@ fn find_twins(
 ) -> Result<(), BatchError> {
     let mut again = duplicates::Again::default();
     source.each(path, &mut |record| {
-        if candidates.binary_search(&record.line).is_ok() {
-            if let Ok((_, normal)) = rules.serial_in(record.get(layout.column)) {
-                let shown = normal.clone();
-                if let Some(first) = again.first(normal, record.line) {
-                    findings.add(Kind::Duplicate, record.line, &shown, || grid.one(first));
-                }
+        if candidates.binary_search(&record.line).is_ok()
+            && let Ok((_, normal)) = rules.serial_in(record.get(layout.column))
+        {
+            let shown = normal.clone();
+            if let Some(first) = again.first(normal, record.line) {
+                findings.add(Kind::Duplicate, record.line, &shown, || grid.one(first));
             }
         }
         ControlFlow::Continue(())
