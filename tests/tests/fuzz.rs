@@ -135,7 +135,7 @@ fn mutated_input_never_panics() {
         for seed in &corpus {
             target(seed);
         }
-        for round in 0..if deep() { 20_000 } else { 300 } {
+        for round in 0..if deep() { 4_000 } else { 300 } {
             let input = mutated(&corpus, &mut dice);
             let outcome = catch_unwind(AssertUnwindSafe(|| target(&input)));
             assert!(outcome.is_ok(), "{name}, round {round}: {}", data_encoding::HEXLOWER.encode(&input));
