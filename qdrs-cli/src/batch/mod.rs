@@ -5,7 +5,7 @@
 //! the same. All that is wrong is said at once, by kind and with all rows; nothing is done while anything is wrong, unless
 //! the good rows are asked for.
 //!
-//! [`encoding`], [`text`] and [`sheet`] give rows; [`layout`] finds the column; [`judge`] looks at each row, [`column`] and
+//! [`encoding`], [`text`] and [`sheet`] give rows; [`layout`] finds the column; [`judge`] looks at each row, [`mod@column`] and
 //! [`duplicates`] at all of them; [`finding`] is what is said. Which serials are valid is the policy's to say, which are
 //! free the service's.
 
