@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout)] // How much was swept.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use qdrs_tests::{
     Button, Cloud, Cut, Dice, Flash, Line, LineOptions, Station, boards, connection_string, deep, factory_settings, others,
@@ -63,6 +63,9 @@ struct Harm {
 /// The one harm that may leave neither old nor new: the power fails inside the rename, and again while the next boot
 /// rewrites the backup that it fell back on. The next contact mends it.
 const KNOWN_LIMIT: &str = "twice:6,2";
+
+/// How long a run on a line that flips bits may say nothing before it is taken to wait for another board.
+const FLIPS_PATIENCE: Duration = Duration::from_secs(25);
 
 /// The steps of the flash: the boot's backup takes two, the new file two, the rename two.
 const STEPS: u64 = 6;
@@ -179,9 +182,15 @@ async fn one_harm(cloud: &Cloud, code: &std::path::Path, harm: Harm, serial: Str
         let mut button = Button::start(folder.path(), &told);
         let line = Line::to(button.port_name(), harm.line, &harm.name);
         let mut run = station.provision_at("texxmo", &batch, &[line.port_name()]);
-        // Until it says how it went, or the harm is done and it would wait for a device for ever.
+        // Until it says how it went, or the harm is done and it would wait for a device for ever. What flips made of an order
+        // to the board nobody knows: when the run says nothing more, it waits, too.
+        let patience = if harm.line.flips_per_million > 0 { FLIPS_PATIENCE } else { Duration::MAX };
         tokio::select! {
-            () = async { while run.event().await.is_some_and(|event| event["event"] != "summary") {} } => {}
+            () = async {
+                while let Ok(Some(event)) = tokio::time::timeout(patience, run.event()).await
+                    && event["event"] != "summary"
+                {}
+            } => {}
             () = qdrs_tests::until(&again, || line.is_cut() || button.power_failed()) => {}
         }
         run.kill_after(0).await;
