@@ -5,6 +5,7 @@ use std::{fmt, ops::Range};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 use serde::{Deserialize, Deserializer, de};
 
+use super::characters::expand;
 use crate::serial::{SERIAL_BYTES_MAX, SerialError, Shown, characters, name_of};
 
 /// The most memory a pattern may take once compiled, in bytes; far more than any sane pattern of 128 characters needs.
@@ -292,8 +293,7 @@ impl<'de> Deserialize<'de> for Length {
     }
 }
 
-/// `alphabet`: the characters a serial may have, as `A-Z0-9-`. A `-` between two characters means all from one to the
-/// other; first or last it is itself.
+/// `alphabet`: the characters a serial may have, as `A-Z0-9-`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Alphabet {
     written: String,
@@ -307,30 +307,11 @@ impl Alphabet {
     }
 
     fn parse(written: &str) -> Result<Self, String> {
-        let bytes = written.as_bytes();
-        if let Some(character) = written.chars().find(|character| !character.is_ascii_graphic()) {
-            return Err(format!("`alphabet` has {}; a serial has ASCII letters, digits and signs only", name_of(character)));
-        }
-        if bytes.is_empty() {
+        let characters = expand("alphabet", written)?;
+        if characters.is_empty() {
             return Err("`alphabet` is empty; leave it out to take every letter, digit and sign".to_owned());
         }
-        let (mut has, mut rest) = (0u128, bytes);
-        while let [first, after @ ..] = rest {
-            let last = match after {
-                [b'-', last, after @ ..] => {
-                    rest = after;
-                    *last
-                }
-                _ => {
-                    rest = after;
-                    *first
-                }
-            };
-            if last < *first {
-                return Err(format!("`alphabet` has `{}-{}`, which runs backwards", char::from(*first), char::from(last)));
-            }
-            has |= (*first..=last).fold(0, |set, byte| set | 1 << byte);
-        }
+        let has = characters.iter().fold(0, |set, byte| set | 1u128 << byte);
         Ok(Self { written: written.to_owned(), has })
     }
 }

@@ -40,6 +40,7 @@ use crate::{
 };
 
 pub mod body;
+mod characters;
 mod contradiction;
 mod device_id;
 mod form;

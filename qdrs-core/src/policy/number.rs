@@ -4,6 +4,8 @@ use std::{cmp::Ordering, fmt};
 
 use serde::{Deserialize, Deserializer, de};
 
+use super::characters::expand;
+
 /// The digits of a number system, in the order of their values.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Digits {
@@ -23,33 +25,15 @@ impl Digits {
         Self { written: "0-9".to_owned(), values, count: 10 }
     }
 
-    /// As `0-9A-HJ-NP-Z`: the first one is zero; a `-` between two means all from one to the other.
+    /// As `0-9A-HJ-NP-Z`: the first one is zero.
     fn parse(written: &str) -> Result<Self, String> {
-        if !written.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("`digits` are ASCII letters, digits and signs, as \"0-9A-HJ-NP-Z\"".to_owned());
-        }
-        let (mut values, mut count, mut rest) = ([NONE; 128], 0, written.as_bytes());
-        while let [first, after @ ..] = rest {
-            let last = match after {
-                [b'-', last, after @ ..] => {
-                    rest = after;
-                    *last
-                }
-                _ => {
-                    rest = after;
-                    *first
-                }
-            };
-            if last < *first {
-                return Err(format!("`digits` has `{}-{}`, which runs backwards", char::from(*first), char::from(last)));
+        let (mut values, mut count) = ([NONE; 128], 0);
+        for digit in expand("digits", written)? {
+            let value = &mut values[usize::from(digit)];
+            if *value != NONE {
+                return Err(format!("`digits` has `{}` twice", char::from(digit)));
             }
-            for digit in *first..=last {
-                let value = &mut values[usize::from(digit)];
-                if *value != NONE {
-                    return Err(format!("`digits` has `{}` twice", char::from(digit)));
-                }
-                (*value, count) = (count, count + 1);
-            }
+            (*value, count) = (count, count + 1);
         }
         if count < 2 {
             return Err("`digits` needs two or more, as \"0-9A-F\"; the first one is zero".to_owned());
