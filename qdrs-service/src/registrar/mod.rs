@@ -8,10 +8,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use qdrs_core::{
-    access::{KeyId, PublicOpeningKey, SealContext, seal},
+    access::{KeyId, SealContext, seal},
     api::{
-        AccessInfo, COLUMN_BYTES_MAX, COLUMNS_MAX, Code, ConfirmRequest, Confirmation, Kind, Permission, RegisterRequest,
-        Registration, SerialStatus, State, VERSION,
+        AccessInfo, Code, ConfirmRequest, Confirmation, Kind, Permission, RegisterRequest, Registration, SerialStatus, State,
+        VERSION,
     },
     connection_string::{DeviceConnectionString, DeviceKey, Fingerprint},
     explain::Explain,
@@ -29,6 +29,7 @@ use crate::ledger::{
 mod answer;
 mod refusal;
 mod release;
+mod request;
 mod work;
 
 #[cfg(test)]
@@ -39,6 +40,7 @@ use answer::{
     taken,
 };
 pub use refusal::Refusal;
+use request::{check_field, check_fields, recipient, same_request};
 use work::{Fresh, Works};
 
 /// How long a registration waits for the hub before the caller is sent away to ask again; below the 30 s at which
@@ -47,9 +49,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(25);
 
 /// How long the second of two equal requests waits for the first.
 const TWIN_WAITS: Duration = Duration::from_secs(2);
-
-/// The longest text of a field that only describes (station, slot, batch, hardware id, reason), in bytes.
-const FIELD_BYTES_MAX: usize = 200;
 
 /// The registrar; clones share one.
 #[derive(Clone)]
@@ -441,74 +440,4 @@ fn reservation(
         replaces: None,
         reserved_at,
     })
-}
-
-/// To whom the credential is sealed: a station to its code's own key, a product to the key that this installation made.
-fn recipient(caller: &Access, request: &RegisterRequest) -> Result<PublicOpeningKey, Refusal> {
-    match (caller.kind, request.recipient) {
-        (Kind::Station, None) => Ok(caller.keys.opening),
-        // A key that nothing can be sealed to is refused before anything is made.
-        (Kind::Product, Some(key)) => {
-            let context = SealContext { key_id: caller.key_id, serial: "", idempotency_key: "", reservation: Uuid::nil() };
-            seal::seal(&key, &context, b"").map_err(|error| Refusal::new(Code::BadRequest, error.to_string()))?;
-            Ok(key)
-        }
-        (Kind::Station, Some(_)) => {
-            Err(Refusal::new(Code::BadRequest, "a station's answer is sealed to its access code; leave `recipient` out"))
-        }
-        (Kind::Product, None) => Err(Refusal::new(Code::BadRequest, "a product names the key to seal to in `recipient`")),
-    }
-}
-
-/// Other words about the same serial (another slot) are no error; another serial or recipient is.
-fn same_request(record: &Record, serial: &str, request: &RegisterRequest) -> Result<(), Refusal> {
-    let known = &record.reservation;
-    if known.serial_sent != serial {
-        return Err(Refusal::new(
-            Code::IdempotencyMismatch,
-            format!("this Idempotency-Key was used for `{}`", known.serial_sent),
-        ));
-    }
-    if known.recipient != request.recipient {
-        return Err(Refusal::new(Code::IdempotencyMismatch, "this Idempotency-Key was used with another `recipient`"));
-    }
-    Ok(())
-}
-
-fn check_fields(request: &RegisterRequest) -> Result<(), Refusal> {
-    let fields = [
-        ("station", &request.station),
-        ("slot", &request.slot),
-        ("batch", &request.batch),
-        ("hardware_id", &request.hardware_id),
-    ];
-    for (name, value) in fields {
-        if let Some(value) = value {
-            check_field(name, value)?;
-        }
-    }
-    if request.columns.len() > COLUMNS_MAX {
-        return Err(Refusal::new(Code::BadRequest, format!("`columns` has more than {COLUMNS_MAX} columns")));
-    }
-    for (name, value) in &request.columns {
-        let short = |text: &str| text.len() <= COLUMN_BYTES_MAX && !text.chars().any(char::is_control);
-        if name.trim().is_empty() || !short(name) || !short(value) {
-            let why = "has no name, is longer than";
-            return Err(Refusal::new(
-                Code::BadRequest,
-                format!("a column of `columns` {why} {COLUMN_BYTES_MAX} bytes or holds control characters"),
-            ));
-        }
-    }
-    request.take_over.as_ref().map_or(Ok(()), |take_over| check_field("reason", &take_over.reason))
-}
-
-fn check_field(name: &str, value: &str) -> Result<(), Refusal> {
-    if value.len() > FIELD_BYTES_MAX || value.chars().any(char::is_control) {
-        return Err(Refusal::new(
-            Code::BadRequest,
-            format!("`{name}` is longer than {FIELD_BYTES_MAX} bytes or holds control characters"),
-        ));
-    }
-    Ok(())
 }

@@ -11,7 +11,7 @@ use std::{
 use proptest::prelude::*;
 use qdrs_core::{
     Boxed,
-    access::AccessCode,
+    access::{AccessCode, PublicOpeningKey},
     api::{Evidence, TakeOver},
     hub::{HubError, Identity, NewIdentity},
 };
