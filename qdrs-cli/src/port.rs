@@ -8,7 +8,7 @@ pub mod list;
 use std::{
     io::{self, Read, Write},
     net::{TcpStream, ToSocketAddrs},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use qdrs_core::{api::Code, explain::Explain};
@@ -167,6 +167,21 @@ impl Port {
     /// The port went away.
     pub fn send(&mut self, bytes: &[u8]) -> Result<usize, PortError> {
         settle(self.write(bytes)).map_err(|_| self.gone())
+    }
+
+    /// Sends all of it; false when the other end does not take it before the deadline.
+    ///
+    /// # Errors
+    /// The port went away.
+    pub fn send_all(&mut self, bytes: &[u8], deadline: Instant) -> Result<bool, PortError> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            sent += self.send(&bytes[sent..])?;
+            if sent < bytes.len() && Instant::now() >= deadline {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn gone(&self) -> PortError {

@@ -175,14 +175,7 @@ impl Mxchip {
     /// Sends all of it; for what needs no pacing.
     fn send(&mut self, bytes: &[u8]) -> Result<(), DeviceError> {
         let deadline = after(ECHO_MS_MAX);
-        let mut sent = 0;
-        while sent < bytes.len() {
-            sent += self.with_port(|port| port.send(&bytes[sent..]))?;
-            if sent < bytes.len() && Instant::now() >= deadline {
-                return Err(self.silent());
-            }
-        }
-        Ok(())
+        if self.with_port(|port| port.send_all(bytes, deadline))? { Ok(()) } else { Err(self.silent()) }
     }
 
     /// Sends a bare carriage return and waits for the prompt.

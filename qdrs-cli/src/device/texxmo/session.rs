@@ -187,14 +187,7 @@ impl Session {
 
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), DeviceError> {
         let deadline = after(ACCEPT_MS_MAX);
-        let mut sent = 0;
-        while sent < bytes.len() {
-            sent += self.with_port(|port| port.send(&bytes[sent..]))?;
-            if sent < bytes.len() && Instant::now() >= deadline {
-                return Err(self.silent());
-            }
-        }
-        Ok(())
+        if self.with_port(|port| port.send_all(bytes, deadline))? { Ok(()) } else { Err(self.silent()) }
     }
 
     /// Sends source in pieces, no faster than the line carries them, ten bits for a byte.
