@@ -214,7 +214,11 @@ fn the_first_versions_journal_opens() {
     let path = folder.path().join("journal");
     let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/journals/v1.jsonl");
     fs::copy(&old, &path).expect("copies");
-    let journal = Journal::open(&path, "https://qdrs.example/").expect("opens");
+    says_what_was_kept(&path);
+}
+
+fn says_what_was_kept(path: &Path) {
+    let journal = Journal::open(path, "https://qdrs.example/").expect("opens");
     let states: Vec<_> = journal.all().iter().map(|state| (state.serial.clone(), state.phase())).collect();
     let expected = [
         ("QD-00001-5", Phase::Passed),
@@ -227,12 +231,11 @@ fn the_first_versions_journal_opens() {
     assert!(journal.state("QD-00003-1").expect("by its normal form").may_be_on_a_device());
 }
 
-/// Makes the file of the test above; run by hand, once for each version.
+/// What this version writes says the same. With `QDRS_TEST_KEEP` set its file is kept, once for each version.
 #[test]
-#[ignore = "writes into tests/data"]
-fn write_this_versions_journal() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/data/journals/v{VERSION}.jsonl"));
-    fs::create_dir_all(path.parent().expect("a folder")).expect("makes the folder");
+fn this_versions_journal_says_what_the_first_ones_did() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal");
     let journal = Journal::open(&path, "https://qdrs.example/").expect("opens");
     let elsewhere = Step::Elsewhere { station: Some("line-2".into()), since: Some(Timestamp::UNIX_EPOCH) };
     let entries = [
@@ -246,6 +249,12 @@ fn write_this_versions_journal() {
         vec![Entry::new("QD-00005-7", job(50)), Entry::new("QD-00005-7", elsewhere)],
     ];
     entries.into_iter().flatten().for_each(|entry| journal.append(entry).expect("appends"));
+    drop(journal);
+    says_what_was_kept(&path);
+    if std::env::var_os("QDRS_TEST_KEEP").is_some() {
+        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/data/journals/v{VERSION}.jsonl"));
+        fs::copy(&path, kept).expect("copies");
+    }
 }
 
 proptest! {
