@@ -1,6 +1,7 @@
 //! `qdrs`: parses the command line, settles the settings, runs one command, and turns its outcome into an exit code.
 
 use std::{
+    io::IsTerminal as _,
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
     time::Duration,
@@ -93,7 +94,9 @@ fn start_logging(cli: &Cli) {
     };
     let asked = env::of_process(env::LOG.name).and_then(|text| text.into_string().ok()).unwrap_or_else(|| by_flags.to_owned());
     let filter = tracing_subscriber::EnvFilter::new(asked);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // A file is no place for colours.
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
 }
 
 /// A panic is never the user's doing; but one inside the reader of workbooks is the file's, and becomes a sentence.
