@@ -127,7 +127,12 @@ impl Hand {
         self.send(&[LEAVE]);
         assert_eq!(self.step(), Step::Restarted, "its banner");
         self.send(program.as_bytes());
-        std::thread::sleep(QUIET);
+        // At that prompt it shows what it takes.
+        let (begun, mut shown, mut buffer) = (Instant::now(), 0, [0; 64]);
+        while shown < program.len() && begun.elapsed() < STEP_MAX {
+            shown += self.port.receive(&mut buffer).expect("is there");
+        }
+        assert!(shown >= program.len(), "it does not take the program");
     }
 }
 

@@ -182,8 +182,10 @@ fn with_a_buttons_modules_it_is_asked_further_and_what_it_lacks_is_named() {
     let before = files(&mut hand);
     drop(hand);
 
-    // Reached, calmed and asked who it is, with the driver's own pieces and pace; then its new definitions need hashes.
-    let mut slot = driver_at(&microbit.port_name());
+    // Reached, calmed and asked who it is, with the driver's own pieces; then its new definitions need hashes. The line is
+    // slower than a button's: this board holds a quarter of what a button holds, and has only a share of the processor.
+    let line = Line::to(&microbit.port_name(), LineOptions { baud: Some(28_800), ..LineOptions::default() }, "microbit");
+    let mut slot = driver_at(&line.port_name());
     let error = slot.identify().expect_err("has no hashes");
     assert_eq!((error.code(), error.touched()), (Code::DeviceUnverified, false), "{error}");
     assert!(error.to_string().contains("get ready for its settings: ImportError"), "{error}");
@@ -194,7 +196,7 @@ fn with_a_buttons_modules_it_is_asked_further_and_what_it_lacks_is_named() {
     };
     let error = slot.write(&credential).expect_err("was not identified");
     assert!(!error.touched(), "{error}");
-    drop(slot);
+    drop((slot, line));
 
     // Its timer is dead, as it says, and its files are what they were.
     let mut hand = Hand::at_raw_prompt(&microbit.port_name());
