@@ -132,7 +132,7 @@ impl Explain for Plain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{Batch, Reading, Rules};
+    use crate::batch::Reading;
 
     fn without_colours(text: &str) -> String {
         anstream::adapter::strip_str(text).to_string()
@@ -144,7 +144,7 @@ mod tests {
         let file = folder.path().join("serials.csv");
         let opened = |text: &str| {
             std::fs::write(&file, text).expect("writes");
-            Failure::from(Batch::open(&file, &Reading::default(), &Rules::none()).expect_err("faulty"))
+            Reading::default().batch(&file).expect_err("faulty")
         };
         let (one, two) = (opened("serial\nA1\n ,x\n"), opened("serial\nA1\nA1\n ,x\n"));
         let here = |text: String| text.replace(&format!("{}/", folder.path().display()), "");

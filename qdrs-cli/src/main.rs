@@ -101,7 +101,7 @@ fn start_logging(cli: &Cli) {
 
 /// A panic is never the user's doing; but one inside the reader of workbooks is the file's, and becomes a sentence.
 fn say_that_it_is_our_fault(panic: &std::panic::PanicHookInfo<'_>) {
-    if qdrs_cli::batch::is_reading_a_workbook() {
+    if qdrs_core::batch::is_reading_a_workbook() {
         return;
     }
     let payload = panic.payload();

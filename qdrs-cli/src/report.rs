@@ -4,12 +4,11 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 use jiff::{Timestamp, tz::TimeZone};
-use qdrs_core::api::Evidence;
+use qdrs_core::{api::Evidence, batch::Extra};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    batch::Extra,
     journal::{JobState, Phase},
     printer::printable,
 };

@@ -1,13 +1,14 @@
 //! The domain of QDRS, the Quick Device Registration Service.
 //!
-//! Knows serials and their policies, access codes, signatures and seals, IoT Hub's REST API, and the service's own
-//! wire format. Knows no command line, no web server, no database and no serial port: its only I/O is HTTP to the hub
-//! ([`hub`]) and to the service ([`client`]).
+//! Knows serials and their policies, the lists that they come in ([`batch`]), access codes, signatures and seals, IoT
+//! Hub's REST API, and the service's own wire format. Knows no command line, no web server, no database and no serial
+//! port, and opens no file: its only I/O is HTTP to the hub ([`hub`]) and to the service ([`client`]).
 
 #![warn(missing_docs)]
 
 pub mod access;
 pub mod api;
+pub mod batch;
 pub mod check_digit;
 pub mod client;
 pub mod connection_string;

@@ -7,12 +7,15 @@
 use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
-use qdrs_core::api::State;
+use qdrs_core::{
+    api::State,
+    batch::{self, Examined, Finding, Kind},
+};
 use serde_json::{Value, json};
 
 use super::ask::{self, Answer};
 use crate::{
-    batch::{self, Examined, Finding, Kind, Reading},
+    batch::Reading,
     failure::Failure,
     journal::{JobState, Journal, Records},
     outcome::Outcome,
@@ -64,7 +67,7 @@ pub(super) async fn look(args: Args, settings: &mut Settings, printer: Printer) 
     let _sandbox = super::provision::sandbox(settings, printer).await?;
     let ask = rules.name().is_none() && settings.service().is_ok();
     let mut serials = Vec::new();
-    let mut examined = batch::examine(&args.file, &args.reading, &rules, &mut |taken| {
+    let mut examined = args.reading.examine(&args.file, &rules, &mut |taken| {
         if ask {
             serials.push((taken.line(), taken.serial().to_owned()));
         }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::ask;
 
 use crate::{
-    batch::{Batch, Reading},
+    batch::Reading,
     device::{self, Kind, Profile},
     failure::Failure,
     journal::{Journal, Phase},
@@ -96,7 +96,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
             (None, vec![serial.trim().to_owned()])
         }
         (None, Some(path)) => {
-            let (batch, examined) = Batch::open(path, &args.reading, &args.reading.rules()?)?;
+            let (batch, examined) = args.reading.batch(path)?;
             notices = examined.notices();
             let mut serials = Vec::with_capacity(batch.rows.len());
             for row in batch.rows {

@@ -12,6 +12,7 @@ use std::{
 
 use qdrs_core::{
     api::{Code, Evidence, Permission, Scope, State},
+    batch::Extra,
     connection_string::DeviceConnectionString,
     explain::Explain,
 };
@@ -20,7 +21,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::{
-    batch::{Batch, Extra, Reading},
+    batch::Reading,
     failure::Failure,
     journal::{JobState, Step, Written},
     outcome::Outcome,
@@ -83,7 +84,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
         let text = format!("`{}` is no folder", args.out.display());
         return Err(Failure::with_help(Code::FileUnwritable, text, "name a folder for the connection strings: `--out FOLDER`"));
     }
-    let (batch, examined) = Batch::open(&batch, &args.reading, &args.reading.rules()?)?;
+    let (batch, examined) = args.reading.batch(&batch)?;
     examined.notices().iter().for_each(|notice| printer.talk(notice));
     let _sandbox = super::provision::sandbox(settings, printer).await?;
     let (mut job, permissions) = job(&args, Evidence::ReadBack, settings, printer).await?;

@@ -3,12 +3,11 @@
 use jiff::Timestamp;
 use qdrs_core::{
     api::{Code, Evidence, Registration},
+    batch::Extra,
     connection_string::Fingerprint,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-use crate::batch::Extra;
 
 /// One line: what happened with a serial, and when.
 #[derive(Debug, Clone, Serialize, Deserialize)]

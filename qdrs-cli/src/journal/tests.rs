@@ -167,7 +167,7 @@ fn a_newer_version_another_service_and_an_unknown_step_get_a_sentence() {
 fn what_the_batch_has_beside_a_serial_is_kept_and_a_later_job_without_it_takes_nothing_away() {
     let (_folder, path) = journal_with([]);
     let journal = Journal::open(&path, SERVICE).expect("opens");
-    let extra: crate::batch::Extra = serde_json::from_str(r#"{"lot":"W47","colour":"red"}"#).expect("reads");
+    let extra: qdrs_core::batch::Extra = serde_json::from_str(r#"{"lot":"W47","colour":"red"}"#).expect("reads");
     let Step::Job { job: key, confirm, slot, .. } = job(1) else { panic!("it is a job") };
     let with = Step::Job { job: key, confirm, slot, batch: None, hardware_id: None, take_over: None, extra: extra.clone() };
     journal.append(Entry::new("qd-1", with)).expect("appends");

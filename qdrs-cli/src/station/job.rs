@@ -8,6 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use qdrs_core::{
     api::{Code, ConfirmRequest, Problem, RegisterRequest, Registration, Scope, State, TakeOver},
+    batch::Extra,
     client::ClientError,
     connection_string::DeviceConnectionString,
     explain::Explain,
@@ -16,7 +17,6 @@ use uuid::Uuid;
 
 use super::service::Service;
 use crate::{
-    batch::Extra,
     journal::{Entry, JobState, Journal, Step, Verdict},
     screen::Fault,
 };

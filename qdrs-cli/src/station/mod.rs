@@ -15,11 +15,13 @@ use std::{
     time::Instant,
 };
 
-use qdrs_core::api::{Code, Evidence, State};
+use qdrs_core::{
+    api::{Code, Evidence, State},
+    batch::Extra,
+};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    batch::Extra,
     journal::{JobState, Journal},
     outcome::Outcome,
     screen::{Ending, Event, Fault, Screen, Step, Summary, Verdict},

@@ -15,7 +15,7 @@ fn checked(file: &str, policy: Option<&str>, reading: Reading) -> (String, Outco
     let reading = Reading { policy, ..reading };
     let rules = reading.rules().expect("is a policy");
     let skip = reading.skip_bad;
-    let (text, outcome) = match batch::examine(&repository(file), &reading, &rules, &mut |_| true) {
+    let (text, outcome) = match reading.examine(&repository(file), &rules, &mut |_| true) {
         Ok(examined) => {
             let judged = Judged { by: rules.name().map(str::to_owned), asked: false, to_make: examined.good() };
             let outcome = outcome(&examined, skip);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use qdrs_core::api::{COLUMN_BYTES_MAX, COLUMNS_MAX};
+use crate::api::{COLUMN_BYTES_MAX, COLUMNS_MAX};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,

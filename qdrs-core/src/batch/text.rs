@@ -3,13 +3,14 @@
 //! The splitting is `csv-core`'s. Here is what no format says: which character separates, whether `'` quotes, a first line
 //! `sep=;`, and on which line a row begins.
 
-use std::{fs::File, io, ops::ControlFlow, path::PathBuf};
+use std::{io, ops::ControlFlow};
 
 use super::{
     damage,
     encoding::{Decoder, Encoding, Sniffed},
     layout::is_a_name,
     record::{COLUMNS_MAX, Record},
+    source::Bytes,
 };
 
 /// The longest row, in bytes. A longer one is most often a quotation mark that nobody closed.
@@ -40,9 +41,8 @@ pub(super) enum Ended {
 }
 
 /// A text file and how it is written.
-#[derive(Debug)]
-pub(super) struct Text {
-    path: PathBuf,
+pub(super) struct Text<'f> {
+    file: &'f mut dyn Bytes,
     sniffed: Sniffed,
     separator: u8,
     quote: u8,
@@ -50,10 +50,11 @@ pub(super) struct Text {
     says_separator: bool,
 }
 
-impl Text {
+impl<'f> Text<'f> {
     /// Finds out how a file is written.
-    pub(super) fn open(path: PathBuf, sniffed: Sniffed) -> io::Result<Self> {
-        let beginning = Decoder::new(File::open(&path)?, &sniffed).piece()?.to_vec();
+    pub(super) fn open(file: &'f mut dyn Bytes, sniffed: Sniffed) -> io::Result<Self> {
+        file.rewind()?;
+        let beginning = Decoder::new(&mut *file, &sniffed).piece()?.to_vec();
         // A piece may end within a character; the lines that are looked at hardly ever do.
         let beginning = String::from_utf8_lossy(&beginning);
         let lines: Vec<&str> =
@@ -61,7 +62,7 @@ impl Text {
         let said = lines.first().and_then(|line| said_separator(line));
         let lines = if said.is_some() { &lines[1..] } else { &lines[..] };
         let separator = said.unwrap_or_else(|| separator_of(lines));
-        Ok(Self { quote: quote_of(lines, separator), separator, says_separator: said.is_some(), path, sniffed })
+        Ok(Self { quote: quote_of(lines, separator), separator, says_separator: said.is_some(), file, sniffed })
     }
 
     /// In words, as "separated by `;`"; nothing where there is nothing to say.
@@ -84,8 +85,9 @@ impl Text {
     }
 
     /// Each row in its order, until `take` has seen enough; or until one is too long: where it ends, nobody knows.
-    pub(super) fn each(&self, take: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> io::Result<Ended> {
-        let mut decoder = Decoder::new(File::open(&self.path)?, &self.sniffed);
+    pub(super) fn each(&mut self, take: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> io::Result<Ended> {
+        self.file.rewind()?;
+        let mut decoder = Decoder::new(&mut *self.file, &self.sniffed);
         let mut reader = csv_core::ReaderBuilder::new().delimiter(self.separator).quote(self.quote).build();
         let mut record = Record::default();
         let mut skip = self.says_separator;

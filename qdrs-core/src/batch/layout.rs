@@ -3,7 +3,7 @@
 //! The column is the one that is asked for; else the one whose header is called `serial`, `serial number` or alike; else
 //! the only one that looks like serials; else the first. Where two could be meant, nobody guesses: that is a fault.
 
-use qdrs_core::serial::Shown;
+use crate::serial::Shown;
 
 use super::{
     damage::{self, Damage},

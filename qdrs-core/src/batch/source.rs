@@ -1,14 +1,13 @@
 //! Where a batch's rows come from: told by what the file begins with, never by its name.
 
 use std::{
-    fs::File,
-    io::{self, Read as _},
+    io::{Read, Seek},
     ops::ControlFlow,
     path::Path,
 };
 
 use super::{
-    BATCH_BYTES_MAX, BatchError, Reading,
+    BATCH_BYTES_MAX, BatchError,
     encoding::{self, Encoding, Sniffed},
     finding::Findings,
     kind::Kind,
@@ -19,20 +18,22 @@ use super::{
     text::{Ended, Text},
 };
 
+/// Bytes that can be read again from their beginning, which they may be at already or not.
+pub(super) trait Bytes: Read + Seek {}
+
+impl<T: Read + Seek> Bytes for T {}
+
 /// Where rows come from.
-pub(super) enum Source {
-    Text(Text),
-    Sheet(Box<Sheet>),
+pub(super) enum Source<'f> {
+    Text(Text<'f>),
+    Sheet(Box<Sheet<'f>>),
 }
 
-impl Source {
-    pub(super) fn open(path: &Path, reading: &Reading) -> Result<Self, BatchError> {
+impl<'f> Source<'f> {
+    pub(super) fn open(file: &'f mut dyn Bytes, path: &Path, sheet: Option<&str>) -> Result<Self, BatchError> {
         let no_batch = |why: &str, help: &str| BatchError::NoBatch { path: path.to_owned(), why: why.into(), help: help.into() };
         let unreadable = |source| BatchError::Unreadable { path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(unreadable)?;
-        if file.metadata().map_err(unreadable)?.is_dir() {
-            return Err(unreadable(io::Error::from(io::ErrorKind::IsADirectory)));
-        }
+        file.rewind().map_err(unreadable)?;
         let mut begins = [0; 512];
         let read = file.read(&mut begins).map_err(unreadable)?;
         let begins = &begins[..read];
@@ -41,10 +42,9 @@ impl Source {
             if starts("mimetypeapplication/vnd.oasis") {
                 return Err(no_batch("is an OpenDocument spreadsheet", "save it as .xlsx, or as `CSV UTF-8`"));
             }
-            let sheet = Sheet::open(path, reading.sheet.as_deref());
-            return sheet.map(|sheet| Self::Sheet(Box::new(sheet))).map_err(|broken| broken_in(path, broken));
+            return Sheet::open(file, sheet).map(|sheet| Self::Sheet(Box::new(sheet))).map_err(|broken| broken_in(path, broken));
         }
-        if let Some(sheet) = &reading.sheet {
+        if let Some(sheet) = sheet {
             return Err(no_batch(
                 "is no .xlsx, so it has no sheets",
                 &format!("leave out `--sheet {sheet}`, or name another file"),
@@ -65,14 +65,15 @@ impl Source {
                 "open it in a spreadsheet program and save it as .xlsx",
             ));
         }
-        let sniffed = sniff(path).map_err(unreadable)?;
+        file.rewind().map_err(unreadable)?;
+        let sniffed = encoding::sniff(&mut *file, BATCH_BYTES_MAX).map_err(unreadable)?;
         if sniffed.bytes > BATCH_BYTES_MAX {
             return Err(no_batch("is larger than 256 MiB", "divide the batch into several files"));
         }
         if sniffed.binary {
             return Err(no_batch("is no text", "name a CSV file or an .xlsx with the serial numbers"));
         }
-        Ok(Self::Text(Text::open(path.to_owned(), sniffed).map_err(unreadable)?))
+        Ok(Self::Text(Text::open(file, sniffed).map_err(unreadable)?))
     }
 
     pub(super) fn is_sheet(&self) -> bool {
@@ -119,10 +120,6 @@ impl Source {
         };
         findings.add(Kind::Encoding, *line, "", || what);
     }
-}
-
-fn sniff(path: &Path) -> io::Result<Sniffed> {
-    encoding::sniff(File::open(path)?, BATCH_BYTES_MAX)
 }
 
 fn broken_in(path: &Path, broken: Broken) -> BatchError {

@@ -4,7 +4,7 @@
 //! what a spreadsheet plainly did to a serial is a fault, too. Nothing is mended silently: what is left out around a serial
 //! is told, and what is lost stays lost.
 
-use qdrs_core::serial::{SERIAL_BYTES_MAX, SerialError, Shown};
+use crate::serial::{SERIAL_BYTES_MAX, SerialError, Shown};
 
 use super::{
     BATCH_ROWS_MAX,

@@ -3,21 +3,17 @@
 //! Text with any usual separator, quote, encoding and line end, or an .xlsx itself. The file is read row by row and never
 //! held: once for its encoding, once for what its columns are, once for its serials, and once more only where two may be
 //! the same. All that is wrong is said at once, by kind and with all rows; nothing is done while anything is wrong, unless
-//! the good rows are asked for.
+//! the good rows are asked for. Whoever asks opens the file; its path is only for sentences.
 //!
-//! [`encoding`], [`text`] and [`sheet`] give rows; [`layout`] finds the column; [`judge`] looks at each row, [`mod@column`] and
-//! [`duplicates`] at all of them; [`finding`] is what is said. Which serials are valid is the policy's to say, which are
-//! free the service's.
+//! `encoding`, `text` and `sheet` give rows; `layout` finds the column; `judge` looks at each row, `column` and `duplicates`
+//! at all of them; `finding` is what is said. Which serials are valid is the policy's to say, which are free the service's.
 
 use std::{
+    io::{Read, Seek},
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
 };
-
-use qdrs_core::api::Code;
-
-use crate::failure::Failure;
 
 mod column;
 mod damage;
@@ -56,50 +52,19 @@ use source::Source;
 use text::Ended;
 
 /// The longest file, in bytes.
-pub const BATCH_BYTES_MAX: u64 = 256 * 1024 * 1024;
+const BATCH_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// The most serials in one file: as many as a sheet has rows.
-pub const BATCH_ROWS_MAX: usize = 1_048_576;
+const BATCH_ROWS_MAX: usize = 1_048_576;
 
-/// How a batch is read: the same flags for every command that reads one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
-#[command(next_help_heading = "How the batch is read")]
+/// How a batch is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Column with the serial numbers: its name, or its number from 1 (of an .xlsx its letter, too)
-    #[arg(long, value_name = "NAME|N")]
+    /// The serials' column: its name, or its number from 1 (of an .xlsx its letter, too); found out when left out.
     pub column: Option<String>,
-    /// Sheet of an .xlsx [default: the first with data]
-    #[arg(long, value_name = "NAME")]
+    /// The sheet of an .xlsx; the first with data when left out.
     pub sheet: Option<String>,
-    /// Policy that the serial numbers must follow, as a file from the product owner
-    #[arg(long, value_name = "FILE.toml")]
-    pub policy: Option<PathBuf>,
-    /// Go on with the good rows, and say which are left out
-    #[arg(long)]
+    /// Are the good rows taken when others are bad?
     pub skip_bad: bool,
-}
-
-impl Reading {
-    /// Refuses flags that would say nothing.
-    ///
-    /// # Errors
-    ///
-    /// When any is set.
-    pub fn refuse_without_batch(&self) -> Result<(), Failure> {
-        if *self == Self::default() {
-            return Ok(());
-        }
-        let help = "leave out `--column`, `--sheet`, `--policy` and `--skip-bad`: they say how a batch is read";
-        Err(Failure::with_help(Code::SettingInvalid, "a single serial number is no batch", help).at("SERIAL"))
-    }
-
-    /// What a serial must be: the named policy's, or what holds for every serial.
-    ///
-    /// # Errors
-    ///
-    /// When the policy can't be used.
-    pub fn rules(&self) -> Result<Rules, Failure> {
-        self.policy.as_deref().map_or_else(|| Ok(Rules::none()), Rules::read)
-    }
 }
 
 /// The serials of one file, in its order.
@@ -190,10 +155,10 @@ impl Batch {
     /// # Errors
     ///
     /// All that is wrong with the file, at once.
-    pub fn open(path: &Path, reading: &Reading, rules: &Rules) -> Result<(Self, Examined), BatchError> {
+    pub fn read(file: impl Read + Seek, path: &Path, reading: &Reading, rules: &Rules) -> Result<(Self, Examined), BatchError> {
         let mut rows = Vec::new();
         let mut names: Arc<[String]> = Arc::default();
-        let examined = examine(path, reading, rules, &mut |good| {
+        let examined = examine(file, path, reading, rules, &mut |good| {
             if names.is_empty() {
                 names = good.extra_names().into();
             }
@@ -242,12 +207,13 @@ impl Taken<'_> {
 ///
 /// When the file can't be read, is no list, or does not say which column is meant. Bad rows are no error here.
 pub fn examine(
+    mut file: impl Read + Seek,
     path: &Path,
     reading: &Reading,
     rules: &Rules,
     take: &mut dyn FnMut(Taken<'_>) -> bool,
 ) -> Result<Examined, BatchError> {
-    let mut source = Source::open(path, reading)?;
+    let mut source = Source::open(&mut file, path, reading.sheet.as_deref())?;
     let mut head: Vec<Record> = Vec::new();
     let letters = source.is_sheet();
     source.each(path, &mut |record| {
@@ -307,7 +273,7 @@ pub fn examine(
 
 /// Compares serials with equal hashes, and adds those that are really the same.
 fn find_twins(
-    source: &mut Source,
+    source: &mut Source<'_>,
     path: &Path,
     rules: &Rules,
     layout: &Layout,
@@ -331,7 +297,7 @@ fn find_twins(
 }
 
 /// `the good one`, `the 7 good ones`.
-pub(crate) fn good_ones(good: usize) -> String {
+pub fn good_ones(good: usize) -> String {
     if good == 1 { "the good one".to_owned() } else { format!("the {good} good ones") }
 }
 

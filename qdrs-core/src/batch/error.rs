@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use qdrs_core::{api::Code, explain::Explain};
+use crate::{api::Code, explain::Explain};
 
 use super::{Examined, advice, good_ones};
 

@@ -2,28 +2,19 @@
 
 use std::io::{Cursor, Read, Write};
 
+use crate::explain::Explain;
 use proptest::prelude::*;
-use qdrs_core::explain::Explain;
 use zip::{ZipArchive, ZipWriter, write::SimpleFileOptions};
 
 use super::*;
 
-/// A file of its own folder.
-struct Filed {
-    _folder: tempfile::TempDir,
-    path: PathBuf,
-}
-
-fn filed(name: &str, bytes: impl AsRef<[u8]>) -> Filed {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join(name);
-    std::fs::write(&path, bytes).expect("writes");
-    Filed { _folder: folder, path }
-}
-
 fn open(bytes: impl AsRef<[u8]>, reading: &Reading) -> Result<(Batch, Examined), BatchError> {
-    let file = filed("serials.csv", bytes);
-    Batch::open(&file.path, reading, &reading.rules().expect("no policy, no error"))
+    Batch::read(Cursor::new(bytes), Path::new("serials.csv"), reading, &Rules::none())
+}
+
+fn kept(name: &str) -> std::fs::File {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/batches").join(name);
+    std::fs::File::open(path).expect("opens")
 }
 
 fn rows(text: impl AsRef<[u8]>) -> Vec<(u32, String)> {
@@ -32,18 +23,15 @@ fn rows(text: impl AsRef<[u8]>) -> Vec<(u32, String)> {
     batch.rows.into_iter().map(|row| (row.line, row.serial.into())).collect()
 }
 
-/// Each fault with its place, without the folder.
+/// Each fault with its place.
 fn said(error: &BatchError) -> Vec<String> {
-    let line = |text: &str, at: Option<String>| match at.as_deref().and_then(|at| at.split_once("serials.csv, ")) {
-        Some((_, place)) => format!("{place}: {text}"),
-        None => match text.split_once('`').and_then(|(before, rest)| Some((before, rest.split_once("serials.csv")?.1))) {
-            Some((before, after)) => format!("{before}`serials.csv{after}"),
-            None => text.to_owned(),
-        },
+    let line = |fault: &dyn Explain| match fault.at() {
+        Some(at) => format!("{}: {fault}", at.trim_start_matches("serials.csv, ")),
+        None => fault.to_string(),
     };
     match error.each()[..] {
-        [] => vec![line(&error.to_string(), error.at())],
-        ref each => each.iter().map(|fault| line(&fault.to_string(), fault.at())).collect(),
+        [] => vec![line(error)],
+        ref each => each.iter().map(|fault| line(*fault)).collect(),
     }
 }
 
@@ -86,7 +74,7 @@ fn lines_are_those_of_the_file() {
 
 #[test]
 fn all_faults_are_told_at_once() {
-    let long = "9".repeat(qdrs_core::serial::SERIAL_BYTES_MAX + 1);
+    let long = "9".repeat(crate::serial::SERIAL_BYTES_MAX + 1);
     let text = format!("serial,note\nA1,\n,forgotten\nA2,\nA1,\nA\u{7}3,\n{long},\n\"A4\nA5\",\n");
     insta::assert_snapshot!(faults(text).join("\n"), @r"
     line 3: the row has no serial; write it in, or delete the row
@@ -159,8 +147,7 @@ fn zipped(parts: &[(String, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8
 
 /// The parts of one of the kept workbooks.
 fn parts(name: &str) -> Vec<(String, Vec<u8>)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/batches").join(name);
-    let mut zip = ZipArchive::new(std::fs::File::open(path).expect("opens")).expect("is a zip");
+    let mut zip = ZipArchive::new(kept(name)).expect("is a zip");
     (0..zip.len())
         .map(|at| {
             let mut part = zip.by_index(at).expect("has it");
@@ -192,16 +179,19 @@ fn a_workbook_that_unpacks_to_a_mountain_or_asks_for_one_is_refused() {
 
 #[test]
 fn a_sheet_is_taken_by_its_name() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/batches/second-sheet.xlsx");
-    let sheet = |name: &str| Reading { sheet: Some(name.into()), ..Reading::default() };
-    let (batch, _) = Batch::open(&path, &sheet("old list"), &Rules::none()).expect("reads");
+    let book = |name: &str| {
+        let reading = Reading { sheet: Some(name.into()), ..Reading::default() };
+        Batch::read(kept("second-sheet.xlsx"), Path::new("book.xlsx"), &reading, &Rules::none())
+    };
+    let (batch, _) = book("old list").expect("reads");
     assert_eq!(&*batch.rows[0].serial, "QD-0000001");
-    let error = Batch::open(&path, &sheet("Week 48"), &Rules::none()).expect_err("is not there");
-    assert!(error.to_string().ends_with("has no sheet `Week 48`"), "{error}");
+    let error = book("Week 48").expect_err("is not there");
+    assert_eq!(error.to_string(), "`book.xlsx` has no sheet `Week 48`");
     assert_eq!(error.help(), "its sheets are `Cover`, `Week 47`, `Old list`");
-    let error = Batch::open(&path, &sheet("Cover"), &Rules::none()).expect_err("is empty");
-    assert!(error.to_string().ends_with("holds no serial number"), "{error}");
-    assert!(open("A1", &sheet("x")).expect_err("no sheets").to_string().ends_with("is no .xlsx, so it has no sheets"));
+    assert_eq!(book("Cover").expect_err("is empty").to_string(), "`book.xlsx` holds no serial number");
+    let reading = Reading { sheet: Some("x".into()), ..Reading::default() };
+    let error = open("A1", &reading).expect_err("no sheets");
+    assert_eq!(error.to_string(), "`serials.csv` is no .xlsx, so it has no sheets");
 }
 
 /// Rows that fit, or a sentence.

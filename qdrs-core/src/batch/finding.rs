@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use qdrs_core::{api::Code, explain::Explain, serial::Shown};
+use crate::{api::Code, explain::Explain, serial::Shown};
 
 use super::{kind::Kind, layout, ranges::Ranges};
 

@@ -6,11 +6,9 @@
 
 use std::{
     cell::Cell as Flag,
-    fs::File,
-    io::{BufReader, Seek, SeekFrom},
+    io::BufReader,
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
 };
 
 use calamine::{DataRef, ExcelDateTime, Reader, SheetType, SheetVisible, Style, Xlsx, XlsxError};
@@ -18,6 +16,7 @@ use calamine::{DataRef, ExcelDateTime, Reader, SheetType, SheetVisible, Style, X
 use super::{
     ranges::Ranges,
     record::{COLUMNS_MAX, Cell, Record},
+    source::Bytes,
     zip_guard,
 };
 
@@ -44,8 +43,8 @@ impl Broken {
 }
 
 /// An open sheet.
-pub(super) struct Sheet {
-    book: Xlsx<BufReader<File>>,
+pub(super) struct Sheet<'f> {
+    book: Xlsx<BufReader<&'f mut dyn Bytes>>,
     /// Its name.
     pub(super) name: String,
 }
@@ -78,13 +77,12 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, XlsxError>) -> Result<T, Broken> 
     }
 }
 
-impl Sheet {
+impl<'f> Sheet<'f> {
     /// Opens the sheet that is asked for, else the first with data; what is hidden comes last.
-    pub(super) fn open(path: &Path, asked: Option<&str>) -> Result<Self, Broken> {
+    pub(super) fn open(file: &'f mut dyn Bytes, asked: Option<&str>) -> Result<Self, Broken> {
         let io = |error: std::io::Error| Broken::new(format!("can't be read: {error}"));
-        let mut file = File::open(path).map_err(io)?;
-        zip_guard::check(BufReader::new(&file)).map_err(Broken::new)?;
-        file.seek(SeekFrom::Start(0)).map_err(io)?;
+        zip_guard::check(BufReader::new(&mut *file)).map_err(Broken::new)?;
+        file.rewind().map_err(io)?;
         let mut book: Xlsx<_> = guarded(|| Xlsx::new(BufReader::new(file)))?;
         let mut sheets: Vec<_> = book.sheets_metadata().iter().filter(|sheet| sheet.typ == SheetType::WorkSheet).collect();
         sheets.sort_by_key(|sheet| sheet.visible != SheetVisible::Visible);
