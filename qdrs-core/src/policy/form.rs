@@ -5,7 +5,10 @@ use std::{fmt, ops::Range};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 use serde::{Deserialize, Deserializer, de};
 
-use super::characters::expand;
+use super::{
+    characters::expand,
+    text::{Table, literal, text},
+};
 use crate::serial::{SERIAL_BYTES_MAX, SerialError, Shown, characters, name_of};
 
 /// The most memory a pattern may take once compiled, in bytes; far more than any sane pattern of 128 characters needs.
@@ -127,6 +130,35 @@ impl Form {
         Ok(Parts { serial, captures })
     }
 
+    /// What it says that does not go without saying.
+    pub(super) fn table(&self) -> Table {
+        let Self { trim, full_width, drop, case, zeros, length, alphabet, pattern, say } = self;
+        let mut table = Table::default();
+        table.put_some("full_width", full_width.then_some(true));
+        table.put_some("drop", drop.as_ref().map(|separators| text(&separators.0)));
+        table.put_some("trim", (!trim).then_some(false));
+        table.put_some(
+            "case",
+            match case {
+                Case::Keep => None,
+                Case::Upper => Some(text("upper")),
+                Case::Lower => Some(text("lower")),
+            },
+        );
+        table.put_some(
+            "zeros",
+            zeros.map(|zeros| match zeros {
+                Zeros::Strip => text("strip"),
+                Zeros::Pad(count) => format!("{{ pad = {count} }}"),
+            }),
+        );
+        table.put_some("length", length.toml());
+        table.put_some("alphabet", alphabet.as_ref().map(|alphabet| text(&alphabet.written)));
+        table.put_some("pattern", pattern.as_ref().map(|pattern| literal(&pattern.written)));
+        table.put_some("say", say.as_deref().map(text));
+        table
+    }
+
     /// The parts that a serial has besides the whole.
     pub(super) fn part_names(&self) -> Vec<&str> {
         self.pattern.iter().flat_map(|pattern| pattern.regex.capture_names().flatten()).collect()
@@ -238,6 +270,20 @@ pub(super) struct Length {
 impl Default for Length {
     fn default() -> Self {
         Self { min: 1, max: SERIAL_BYTES_MAX }
+    }
+}
+
+impl Length {
+    /// As it is written; none where it says nothing.
+    fn toml(self) -> Option<String> {
+        let (Self { min, max }, free) = (self, Self::default());
+        match (min != free.min, max != free.max) {
+            (false, false) => None,
+            _ if min == max => Some(min.to_string()),
+            (true, false) => Some(format!("{{ min = {min} }}")),
+            (false, true) => Some(format!("{{ max = {max} }}")),
+            (true, true) => Some(format!("{{ min = {min}, max = {max} }}")),
+        }
     }
 }
 

@@ -52,6 +52,9 @@ mod rule;
 mod samples_tests;
 #[cfg(test)]
 mod tests;
+mod text;
+#[cfg(test)]
+mod text_tests;
 
 use device_id::Template;
 use form::{Form, Separators};

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, fmt};
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::characters::expand;
+use super::{characters::expand, text::text};
 
 /// The digits of a number system, in the order of their values.
 #[derive(Clone, PartialEq, Eq)]
@@ -39,6 +39,11 @@ impl Digits {
             return Err("`digits` needs two or more, as \"0-9A-F\"; the first one is zero".to_owned());
         }
         Ok(Self { written: written.to_owned(), values, count })
+    }
+
+    /// As they are written; none where they are the usual ones.
+    pub(super) fn toml(&self) -> Option<String> {
+        (*self != Self::decimal()).then(|| text(&self.written))
     }
 
     fn value(&self, byte: u8) -> u8 {
@@ -105,6 +110,13 @@ impl<'de> Deserialize<'de> for Digits {
 /// 64 bits, and for digits of one's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Number(pub(super) String);
+
+impl Number {
+    /// As it is written: in quotes where TOML takes no number, or where its digits mean another one.
+    pub(super) fn toml(&self, digits: &Digits) -> String {
+        if *digits == Digits::decimal() && self.0.parse::<i64>().is_ok() { self.0.clone() } else { text(&self.0) }
+    }
+}
 
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

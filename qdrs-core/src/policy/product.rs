@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::text::{Table, text};
 use crate::serial::{SerialError, Shown};
 
 /// `"button"`, or `{ "QD-1" = "button", "QD-2" = "gateway" }`.
@@ -22,6 +23,18 @@ impl Product {
             Self::ByPrefix(names) => {
                 let fitting = names.iter().filter(|(prefix, _)| serial.starts_with(prefix.as_str()));
                 fitting.max_by_key(|(prefix, _)| prefix.len()).map(|(_, name)| name.as_str())
+            }
+        }
+    }
+
+    /// As it is written.
+    pub(super) fn toml(&self) -> String {
+        match self {
+            Self::One(name) => text(name),
+            Self::ByPrefix(names) => {
+                let mut table = Table::default();
+                names.iter().for_each(|(prefix, name)| table.put(prefix, text(name)));
+                table.inline()
             }
         }
     }

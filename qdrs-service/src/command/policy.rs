@@ -1,4 +1,5 @@
-//! `qdrs-service policy test`: what a policy makes of serials, rule by rule, before a line depends on it.
+//! `qdrs-service policy`: what a policy makes of serials, rule by rule, before a line depends on it; and the policy itself, as
+//! this version reads it.
 
 use std::{
     io::{self, Write},
@@ -26,7 +27,7 @@ const JSON_VERSION: u32 = 1;
 /// How many valid serials are named that a refused one may have been.
 const NEAREST_MAX: usize = 3;
 
-/// Try the policies that say which serials are valid
+/// Try and show the policies that say which serials are valid
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -40,6 +41,18 @@ enum Command {
         override_usage = "qdrs-service policy test [--json] FILE SERIAL...\n       qdrs-service policy test [--json] --config FILE --policy NAME SERIAL..."
     )]
     Test(Test),
+    /// Print a policy as this version reads it, in TOML; its comments and what is the default anyway are left out
+    Show(Show),
+}
+
+/// `policy show`: needs neither the lists nor the keys that the policy names.
+#[derive(Debug, clap::Args)]
+struct Show {
+    #[command(flatten)]
+    flags: Flags,
+    /// A file that ends in `.toml`, or one of the config's policies by its name
+    #[arg(value_name = "NAME|FILE")]
+    policy: String,
 }
 
 /// `policy test`: see [`run`].
@@ -65,9 +78,15 @@ struct Test {
 ///
 /// The policy can't be read, or standard output can't be written. A refused serial is no error but exit code 1.
 pub fn run(args: Args) -> Result<ExitCode> {
-    let Command::Test(test) = args.command;
-    let (policy, serials) = test.policy_and_serials()?;
     let mut out = io::stdout().lock();
+    let test = match args.command {
+        Command::Test(test) => test,
+        Command::Show(show) => {
+            write!(out, "{}", show.policy()?).context("can't write the policy")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let (policy, serials) = test.policy_and_serials()?;
     let all_valid = if test.json { print_json(&policy, serials, &mut out) } else { print_table(&policy, serials, &mut out) };
     Ok(if all_valid.context("can't write the verdicts")? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -86,6 +105,15 @@ impl Test {
     }
 }
 
+impl Show {
+    fn policy(&self) -> Result<Policy> {
+        if self.policy.ends_with(".toml") {
+            return written_in(Path::new(&self.policy));
+        }
+        Ok(Config::load(&self.flags, &env::process)?.policy(Some(&self.policy))?.clone())
+    }
+}
+
 /// A policy ready to be asked, from a file that ends in `.toml` or the config's of that name; and how many requests a minute
 /// an access code may make.
 pub(super) fn named_or_file(flags: &Flags, which: &str) -> Result<(Policy, u32)> {
@@ -99,11 +127,16 @@ pub(super) fn named_or_file(flags: &Flags, which: &str) -> Result<(Policy, u32)>
 }
 
 /// A policy in a file of its own is called as the file.
-fn from_file(file: &Path) -> Result<Policy> {
+fn written_in(file: &Path) -> Result<Policy> {
     let text = fs_err::read_to_string(file)?;
     let name = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    Policy::parse(&name, &text).with_context(|| format!("can't use {}", file.display()))
+}
+
+/// The same, with its lists and keys.
+fn from_file(file: &Path) -> Result<Policy> {
     let folder = file.parent().unwrap_or(Path::new(""));
-    let policy = Policy::parse(&name, &text).and_then(|policy| config::load_policy(policy, folder, &env::process));
+    let policy = config::load_policy(written_in(file)?, folder, &env::process);
     policy.with_context(|| format!("can't use {}", file.display()))
 }
 
@@ -217,8 +250,18 @@ mod tests {
 
     fn test(words: &[&str]) -> Test {
         let cli = Cli::try_parse_from(["policy", "test"].iter().chain(words)).unwrap_or_else(|error| panic!("{error}"));
-        let Command::Test(test) = cli.args.command;
-        test
+        match cli.args.command {
+            Command::Test(test) => test,
+            Command::Show(show) => panic!("{show:?}"),
+        }
+    }
+
+    fn shown(words: &[&str]) -> Result<String> {
+        let cli = Cli::try_parse_from(["policy", "show"].iter().chain(words)).unwrap_or_else(|error| panic!("{error}"));
+        match cli.args.command {
+            Command::Show(show) => Ok(show.policy()?.to_string()),
+            Command::Test(test) => panic!("{test:?}"),
+        }
     }
 
     fn folder() -> tempfile::TempDir {
@@ -282,6 +325,26 @@ REFUSED  serial `22` is not valid: the number must be a multiple of 7 (it leaves
             named("eights").expect_err("is refused").to_string(),
             format!("{file} has no policy `eights`; it has `sevens`")
         );
+    }
+
+    #[test]
+    fn a_policy_is_shown_without_what_it_needs_to_be_asked() {
+        let folder = folder();
+        let written = |name: &str, text: &str| {
+            let file = folder.path().join(name);
+            fs_err::write(&file, text).expect("is written");
+            file.to_string_lossy().into_owned()
+        };
+        let toml = "# Boxes.\n[[rule]]\nkey_file = \"nowhere.key\"\nkind = \"signed\"\ncharacters = 8 # the default\n";
+        let shown_as = "[[rule]]\nkind = \"signed\"\nkey_file = \"nowhere.key\"\n";
+        let boxes = written("boxes.toml", toml);
+        assert_eq!(shown(&[&boxes]).expect("is read"), shown_as);
+        let config = written("service.toml", "version = 1\npolicy_files = [\"boxes.toml\"]\n");
+        assert_eq!(shown(&["boxes", "--config", &config]).expect("is read"), shown_as);
+        let error = shown(&["bags", "--config", &config]).expect_err("is refused").to_string();
+        assert!(error.contains("`bags`") && error.contains("boxes"), "{error}");
+        let error = shown(&[&written("bad.toml", "[[rule]]\nkind = \"signed\"\n")]).expect_err("is refused");
+        assert!(format!("{error:#}").contains("bad.toml: policy `bad`, line 1: a `signed` rule needs `key_file`"), "{error:#}");
     }
 
     #[test]

@@ -5,7 +5,14 @@ use std::fmt;
 use data_encoding::HEXUPPER_PERMISSIVE;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{check_digit::Scheme, crc::Algorithm, policy::form::Case};
+use crate::{
+    check_digit::Scheme,
+    crc::Algorithm,
+    policy::{
+        form::Case,
+        text::{Table, text},
+    },
+};
 
 /// `check-digit`: the text is whole by its scheme.
 #[derive(Debug, Clone, Deserialize)]
@@ -20,6 +27,11 @@ fn scheme<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scheme, D::Error
 
 impl CheckDigit {
     pub(super) const KEYS: &[&str] = &["scheme"];
+
+    pub(super) fn print(&self, table: &mut Table) {
+        let Self { scheme } = self;
+        table.put("scheme", text(scheme.as_str()));
+    }
 
     pub(super) fn check(&self, what: &str, text: &str) -> Result<(), String> {
         self.scheme.check(text).map_err(|fault| format!("{what} {fault}"))
@@ -56,6 +68,9 @@ pub(super) struct Crc {
     bytes: Bytes,
     /// Of hex digits; as the normal form has letters, else capital ones.
     letters: Option<Letters>,
+    /// So they are small: by `letters`, or by the normal form.
+    #[serde(skip)]
+    small_letters: bool,
 }
 
 /// What the CRC is computed of.
@@ -108,6 +123,21 @@ fn algorithm<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Algorithm, D:
 impl Crc {
     pub(super) const KEYS: &[&str] = &["name", "of", "written", "bytes", "letters"];
 
+    pub(super) fn print(&self, table: &mut Table) {
+        let Self { name, of, written, bytes, letters, small_letters: _ } = self;
+        table.put("name", text(name.name));
+        table.put_some("of", (*of == Of::Hex).then(|| text("hex")));
+        table.put_some("written", (*written == Written::Decimal).then(|| text("decimal")));
+        table.put_some("bytes", (*bytes == Bytes::LowFirst).then(|| text("low-first")));
+        table.put_some(
+            "letters",
+            letters.map(|letters| match letters {
+                Letters::Upper => text("upper"),
+                Letters::Lower => text("lower"),
+            }),
+        );
+    }
+
     pub(super) fn sound(self) -> Result<Self, String> {
         if self.written == Written::Decimal && (self.bytes == Bytes::LowFirst || self.letters.is_some()) {
             return Err("in a `crc` rule `bytes` and `letters` are about hex digits, but `written = \"decimal\"`".to_owned());
@@ -127,7 +157,7 @@ impl Crc {
                 Err("a `crc` rule's `letters` and the form's `case` contradict each other".to_owned())
             }
             (own, form) => {
-                self.letters = own.or(form);
+                self.small_letters = own.or(form) == Some(Letters::Lower);
                 Ok(())
             }
         }
@@ -167,10 +197,10 @@ impl Crc {
             Bytes::LowFirst => crc.swap_bytes() >> (128 - 8 * self.name.bytes()),
         };
         let width = self.characters();
-        match (self.written, self.letters) {
+        match (self.written, self.small_letters) {
             (Written::Decimal, _) => format!("{crc:0width$}"),
-            (Written::Hex, Some(Letters::Lower)) => format!("{crc:0width$x}"),
-            (Written::Hex, _) => format!("{crc:0width$X}"),
+            (Written::Hex, true) => format!("{crc:0width$x}"),
+            (Written::Hex, false) => format!("{crc:0width$X}"),
         }
     }
 }

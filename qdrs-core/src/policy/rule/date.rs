@@ -1,9 +1,20 @@
 //! `date`: a part that says when the device was made, as a date or a week, in full or by codes of one character.
+//!
+//! The one rule that looks at the clock, and only for `to = "today"`.
 
 use std::fmt;
 
-use jiff::civil::{Date, ISOWeekDate, Weekday};
+use jiff::{
+    Timestamp,
+    civil::{Date, ISOWeekDate, Weekday},
+    tz::Offset,
+};
 use serde::{Deserialize, Deserializer, de};
+
+use crate::policy::text::{Table, text};
+
+/// `to = "today"`.
+const TODAY: &str = "today";
 
 /// `date`: the text is a date of that form, and lies within `from` and `to`.
 #[derive(Debug, Clone, Deserialize)]
@@ -11,6 +22,14 @@ use serde::{Deserialize, Deserializer, de};
 pub(super) struct Code {
     form: Vec<Token>,
     written: Written,
+    /// What day it is.
+    today: fn() -> Date,
+}
+
+/// The date where the day begins first, 14 hours before UTC: a line in any time zone may make what bears its own date. Since
+/// it only grows, what was right stays right.
+fn today_anywhere() -> Date {
+    Offset::constant(14).to_datetime(Timestamp::now()).date()
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -19,8 +38,7 @@ struct Written {
     form: String,
     #[serde(default, deserialize_with = "date")]
     from: Option<Date>,
-    #[serde(default, deserialize_with = "date")]
-    to: Option<Date>,
+    to: Option<End>,
     /// The first year that a year of one or two characters may mean.
     first_year: Option<i16>,
     /// The characters for a year (`Y`), the first of them for `first_year`.
@@ -41,9 +59,45 @@ fn default_months() -> String {
 
 /// A TOML date, or one in quotes.
 fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
-    let value = toml::Value::deserialize(deserializer)?;
+    day(&toml::Value::deserialize(deserializer)?).map(Some).map_err(|why| de::Error::custom(format!("{why} as 2024-01-31")))
+}
+
+fn day(value: &toml::Value) -> Result<Date, String> {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    text.parse().map(Some).map_err(|_| de::Error::custom(format!("`{text}` is no date; write it as 2024-01-31")))
+    text.parse().map_err(|_| format!("`{text}` is no date; write it"))
+}
+
+/// As it is written: without quotes where TOML takes it so.
+fn day_in_toml(day: Date) -> String {
+    let day = day.to_string();
+    if day.parse::<toml::value::Datetime>().is_ok() { day } else { text(&day) }
+}
+
+/// The last day that is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Day(Date),
+    /// Whichever day it is: what is still to come is refused.
+    Today,
+}
+
+impl<'de> Deserialize<'de> for End {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = toml::Value::deserialize(deserializer)?;
+        if value.as_str() == Some(TODAY) {
+            return Ok(Self::Today);
+        }
+        day(&value).map(Self::Day).map_err(|why| de::Error::custom(format!("{why} as 2024-01-31, or as \"{TODAY}\"")))
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Day(day) => day.fmt(f),
+            Self::Today => f.write_str(TODAY),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,19 +178,44 @@ impl TryFrom<Written> for Code {
                 "a year of one character needs `first_year`, as 2020: the year that the first character stands for".to_owned()
             );
         }
-        if written.from > written.to && written.to.is_some() {
+        // A policy may be written before its first day has come: against today nothing is said.
+        if let (Some(from), Some(End::Day(to))) = (written.from, written.to)
+            && from > to
+        {
             return Err("`from` is later than `to`, so no date is right".to_owned());
         }
-        Ok(Self { form, written })
+        Ok(Self { form, written, today: today_anywhere })
     }
 }
 
 impl Code {
     pub(super) const KEYS: &[&str] = &["form", "from", "to", "first_year", "years", "months"];
 
+    pub(super) fn print(&self, table: &mut Table) {
+        let Self { form: _, written: Written { form, from, to, first_year, years, months }, today: _ } = self;
+        table.put("form", text(form));
+        table.put_some("from", from.map(day_in_toml));
+        table.put_some(
+            "to",
+            to.map(|to| match to {
+                End::Day(day) => day_in_toml(day),
+                End::Today => text(TODAY),
+            }),
+        );
+        table.put_some("first_year", *first_year);
+        table.put_some("years", (*years != default_years()).then(|| text(years)));
+        table.put_some("months", (*months != default_months()).then(|| text(months)));
+    }
+
     pub(super) fn check(&self, what: &str, text: &str) -> Result<(), String> {
         let (first, last) = self.days(text).map_err(|fault| format!("{what} is `{text}`: {fault}"))?;
-        if self.written.to.is_some_and(|to| first > to) || self.written.from.is_some_and(|from| last < from) {
+        let too_late = match self.written.to {
+            None => false,
+            Some(End::Day(to)) => first > to,
+            // A week, month or year has come when its first day has.
+            Some(End::Today) => first > (self.today)(),
+        };
+        if too_late || self.written.from.is_some_and(|from| last < from) {
             return Err(format!(
                 "{what} is `{text}`, which is {first}{}",
                 if first == last { String::new() } else { format!(" to {last}") }
@@ -231,5 +310,64 @@ impl fmt::Display for Code {
             (None, Some(to)) => write!(f, ", {to} or earlier"),
             (None, None) => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    /// A rule without a date in the future, on a Tuesday: the second day of week 48.
+    fn on_the_24th_of_november_2026(toml: &str) -> Code {
+        let code: Code = toml::from_str(toml).unwrap_or_else(|error| panic!("{error}"));
+        Code { today: || date(2026, 11, 24), ..code }
+    }
+
+    #[test]
+    fn what_is_still_to_come_is_refused() {
+        for (form, more, good, bad) in [
+            ("YYMMDD", "", ["261124", "261101"], ["261125", "271101"]),
+            ("YYYYDDD", "", ["2026328", "2025365"], ["2026329", "2027001"]),
+            ("YYWW", "", ["2648", "2547"], ["2649", "2701"]),
+            ("YYWWE", "", ["26482", "26477"], ["26483", "26491"]),
+            ("YYMM", "", ["2611", "2512"], ["2612", "2701"]),
+            ("YYYY", "", ["2026", "2025"], ["2027", "2099"]),
+            // 7 is the one of 2027, and 9 of 2029, though there were others before.
+            ("Y", "first_year = 2020", ["6", "0"], ["7", "9"]),
+            ("YM", "first_year = 2021", ["6N", "1D"], ["6D", "0O"]),
+        ] {
+            let code = on_the_24th_of_november_2026(&format!("form = \"{form}\"\nto = \"today\"\n{more}"));
+            for text in good {
+                assert_eq!(code.check("it", text), Ok(()), "{form}");
+            }
+            for text in bad {
+                assert!(code.check("it", text).is_err(), "{form} {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_ends_are_said() {
+        let code = on_the_24th_of_november_2026("form = \"YYWW\"\nfrom = 2026-11-02\nto = \"today\"");
+        assert_eq!(code.check("it", "2649"), Err("it is `2649`, which is 2026-11-30 to 2026-12-06".to_owned()));
+        assert!(code.check("it", "2644").is_err() && code.check("it", "2645").is_ok());
+        assert_eq!(code.to_string(), "be a date as `YYWW` from 2026-11-02 to today");
+        // Written before its first day.
+        let early = on_the_24th_of_november_2026("form = \"YYWW\"\nfrom = 2027-01-01\nto = \"today\"");
+        assert!(early.check("it", "2648").is_err() && early.check("it", "2701").is_err());
+        for soon in ["\"tomorrow\"", "\"Today\"", "7"] {
+            let error = toml::from_str::<Code>(&format!("form = \"YYWW\"\nto = {soon}")).expect_err("is no date");
+            assert!(error.message().contains("write it as 2024-01-31, or as \"today\""), "{error}");
+        }
+    }
+
+    #[test]
+    fn today_begins_where_it_begins_first() {
+        let (before, today, after) = (Timestamp::now(), today_anywhere(), Timestamp::now());
+        let at = |now: Timestamp| Offset::constant(14).to_datetime(now).date();
+        assert!((at(before)..=at(after)).contains(&today));
+        assert!(today >= Offset::UTC.to_datetime(after).date());
     }
 }

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::Deserialize;
 
+use crate::policy::text::{self, Table, text};
+
 /// The most bytes of a list's file.
 const LIST_BYTES_MAX: usize = 1 << 30;
 
@@ -31,6 +33,20 @@ pub(in crate::policy) struct Rule {
 impl Rule {
     pub(super) const KEYS: &[&str] = &["file", "column", "keep", "hwid", "serials"];
 
+    pub(super) fn print(&self, table: &mut Table) {
+        let Self { file, column, keep, hwid, serials, list: _ } = self;
+        let words = |words: &mut dyn Iterator<Item = &String>| {
+            let words: Vec<_> = words.map(|word| text(word)).collect();
+            (!words.is_empty()).then(|| text::list(words))
+        };
+        table.put_some("file", file.as_deref().map(text));
+        table.put_some("column", column.as_deref().map(text));
+        // The one with the hardware id is kept in any case.
+        table.put_some("keep", words(&mut keep.iter().filter(|name| Some(*name) != hwid.as_ref())));
+        table.put_some("hwid", hwid.as_deref().map(text));
+        table.put_some("serials", words(&mut serials.iter()));
+    }
+
     pub(super) fn sound(mut self) -> Result<Self, String> {
         if self.file.is_some() != self.serials.is_empty() {
             return Err("a `list` rule needs either `file = \"serials.csv\"` or `serials = [\"…\"]`".to_owned());
@@ -38,9 +54,8 @@ impl Rule {
         if self.file.is_none() && (self.column.is_some() || !self.keep.is_empty() || self.hwid.is_some()) {
             return Err("in a `list` rule `column`, `keep` and `hwid` are about a `file`".to_owned());
         }
-        if let Some(hwid) = &self.hwid
-            && !self.keep.contains(hwid)
-        {
+        if let Some(hwid) = &self.hwid {
+            self.keep.retain(|name| name != hwid);
             self.keep.push(hwid.clone());
         }
         Ok(self)

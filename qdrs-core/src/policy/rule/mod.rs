@@ -1,15 +1,18 @@
 //! `[[rule]]`: what must hold of a serial beyond its form; one kind of rule for each `kind`.
 //!
 //! Each kind is a struct with the keys that are its own; `kind`, `part` and `say` belong to every rule. A new kind is a
-//! struct, its name in [`KINDS`], and a row in [`Kind::read`], [`Kind::check`] and its `Display`, which says what a serial
-//! must do, as "be a multiple of 7".
+//! struct, its name in [`KINDS`], and a row in [`Kind::read`], [`Kind::check`], [`Rule::table`] and its `Display`, which says
+//! what a serial must do, as "be a multiple of 7".
 
 use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Deserializer, de};
 use toml::{Table, Value};
 
-use super::form::{Form, Parts};
+use super::{
+    form::{Form, Parts},
+    text::{Table as Printed, list as several, text},
+};
 use crate::serial::{SerialError, Shown};
 
 mod check;
@@ -25,6 +28,24 @@ use combine::{Combined, How};
 
 /// Every kind of rule that this version knows.
 pub(super) const KINDS: [&str; 10] = ["divisible", "range", "check-digit", "crc", "date", "list", "signed", "all", "any", "not"];
+
+/// Every key that is one kind's own.
+#[cfg(test)]
+pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+    [
+        number::Divisible::KEYS,
+        number::Range::KEYS,
+        check::CheckDigit::KEYS,
+        check::Crc::KEYS,
+        date::Code::KEYS,
+        list::Rule::KEYS,
+        signed::Rule::KEYS,
+        combine::Written::KEYS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}
 
 /// The keys that every kind of rule has.
 const COMMON_KEYS: [&str; 3] = ["kind", "part", "say"];
@@ -69,6 +90,33 @@ impl Rule {
             Kind::Combined(Combined { how: How::Any, .. }) => "any",
             Kind::Combined(Combined { how: How::Not, .. }) => "not",
         }
+    }
+
+    /// As it is written among others that are about those parts.
+    pub(super) fn table(&self, about: &[String]) -> Printed {
+        let Self { kind, parts, say } = self;
+        let mut table = Printed::default();
+        table.put("kind", text(self.kind()));
+        match kind {
+            Kind::Divisible(rule) => rule.print(&mut table),
+            Kind::Range(rule) => rule.print(&mut table),
+            Kind::CheckDigit(rule) => rule.print(&mut table),
+            Kind::Crc(rule) => rule.print(&mut table),
+            Kind::Date(rule) => rule.print(&mut table),
+            Kind::List(rule) => rule.print(&mut table),
+            Kind::Signed(rule) => rule.print(&mut table),
+            Kind::Combined(_) => {}
+        }
+        match parts.as_slice() {
+            same if same == about => {}
+            [name] => table.put("part", text(name)),
+            names => table.put("part", several(names.iter().map(|name| text(name)))),
+        }
+        table.put_some("say", say.as_deref().map(text));
+        if let Kind::Combined(combined) = kind {
+            table.put("rules", several(combined.rules.iter().map(|rule| rule.table(parts).inline())));
+        }
+        table
     }
 
     /// Does it hold?

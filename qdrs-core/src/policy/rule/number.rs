@@ -4,7 +4,10 @@ use std::{cmp::Ordering, fmt};
 
 use serde::Deserialize;
 
-use super::super::number::{Digits, Number};
+use crate::policy::{
+    number::{Digits, Number},
+    text::{Table, list},
+};
 
 /// `divisible`: the number, of any length, is a multiple of `by`.
 #[derive(Debug, Clone, Deserialize)]
@@ -16,6 +19,12 @@ pub(in crate::policy) struct Divisible {
 
 impl Divisible {
     pub(super) const KEYS: &[&str] = &["by", "digits"];
+
+    pub(super) fn print(&self, table: &mut Table) {
+        let Self { by, digits } = self;
+        table.put("by", by);
+        table.put_some("digits", digits.toml());
+    }
 
     pub(super) fn sound(self) -> Result<Self, String> {
         if self.by < 2 {
@@ -60,6 +69,16 @@ struct Bounds {
 
 impl Range {
     pub(super) const KEYS: &[&str] = &["from", "to", "within", "digits"];
+
+    pub(super) fn print(&self, table: &mut Table) {
+        // One range stands in `within` like several: `sound`.
+        let Self { from: _, to: _, within, digits } = self;
+        match within.as_slice() {
+            [one] => one.print(digits, table),
+            several => table.put("within", list(several.iter().map(|one| one.inline(digits)))),
+        }
+        table.put_some("digits", digits.toml());
+    }
 
     pub(super) fn sound(mut self) -> Result<Self, String> {
         match (self.from.take(), self.to.take(), self.within.is_empty()) {
@@ -142,6 +161,18 @@ impl fmt::Display for Range {
 }
 
 impl Bounds {
+    fn print(&self, digits: &Digits, table: &mut Table) {
+        let Self { from, to } = self;
+        table.put_some("from", from.as_ref().map(|from| from.toml(digits)));
+        table.put_some("to", to.as_ref().map(|to| to.toml(digits)));
+    }
+
+    fn inline(&self, digits: &Digits) -> String {
+        let mut table = Table::default();
+        self.print(digits, &mut table);
+        table.inline()
+    }
+
     fn has(&self, digits: &Digits, text: &str) -> bool {
         self.from.as_ref().is_none_or(|from| digits.compare(text, &from.0) != Ordering::Less)
             && self.to.as_ref().is_none_or(|to| digits.compare(text, &to.0) != Ordering::Greater)

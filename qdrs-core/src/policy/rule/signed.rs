@@ -13,7 +13,11 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::policy::{body, body::Body, form::Case};
+use crate::policy::{
+    body::{self, Body},
+    form::Case,
+    text::{Table, list, text},
+};
 
 /// Keeps these tags apart from any other use of the same key.
 const LABEL: &[u8] = b"qdrs/v1 signed serial\0";
@@ -62,6 +66,17 @@ struct Generation {
     env: Option<String>,
 }
 
+impl Generation {
+    fn inline(&self) -> String {
+        let Self { generation, file, env } = self;
+        let mut table = Table::default();
+        table.put("generation", text(&generation.to_string()));
+        table.put_some("file", file.as_deref().map(text));
+        table.put_some("env", env.as_deref().map(text));
+        table.inline()
+    }
+}
+
 /// Where a key lies. Whoever loads the policy reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyPlace<'a> {
@@ -85,6 +100,17 @@ impl fmt::Debug for Key {
 
 impl Rule {
     pub(super) const KEYS: &[&str] = &["characters", "key_file", "key_env", "keys", "body", "digits"];
+
+    /// Where its keys lie, never a key.
+    pub(super) fn print(&self, table: &mut Table) {
+        let Self { characters, key_file, key_env, keys, body_text, digits, body: _, small_letters: _, loaded: _ } = self;
+        table.put_some("characters", (*characters != default_characters()).then_some(characters));
+        table.put_some("key_file", key_file.as_deref().map(text));
+        table.put_some("key_env", key_env.as_deref().map(text));
+        table.put_some("keys", (!keys.is_empty()).then(|| list(keys.iter().map(Generation::inline))));
+        table.put_some("body", body_text.as_deref().map(text));
+        table.put_some("digits", *digits);
+    }
 
     pub(super) fn sound(mut self) -> Result<Self, String> {
         if !(4..=16).contains(&self.characters) {
