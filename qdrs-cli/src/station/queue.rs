@@ -52,13 +52,16 @@ pub(super) struct Queue<R> {
 }
 
 impl<R> Queue<R> {
-    /// A queue in the order given; at most `ahead_max` serials are registered before a device is there for them.
-    pub(super) fn new(works: impl IntoIterator<Item = Work>, ahead_max: usize) -> Self {
-        Self { waiting: works.into_iter().collect(), ready: VecDeque::new(), registering: 0, held: 0, ahead_max }
+    /// A queue in the order given, for so many slots; as many serials at most are registered before a device is there.
+    pub(super) fn new(works: impl IntoIterator<Item = Work>, slots: usize) -> Self {
+        Self { waiting: works.into_iter().collect(), ready: VecDeque::new(), registering: 0, held: 0, ahead_max: slots }
     }
 
     /// The serial for a device: first the one that this very board may hold, then what was registered ahead, then the
     /// next one; only if there is no other, one that may be on another board.
+    ///
+    /// With one slot devices get serials in the batch's order, as their labels lie: the slot waits for the one that is
+    /// just being registered. Several slots have no order among them, and none waits for another's.
     pub(super) fn take(&mut self, board: Option<&str>) -> Take<R> {
         let own = board.and_then(|board| self.waiting.iter().position(|work| work.board.as_deref() == Some(board)));
         if own.is_none()
@@ -66,6 +69,9 @@ impl<R> Queue<R> {
         {
             self.held += 1;
             return Take::Serial(work, Some(ready));
+        }
+        if own.is_none() && self.registering > 0 && self.ahead_max == 1 {
+            return Take::NotNow;
         }
         let at = own.or_else(|| self.waiting.iter().position(|work| !work.begun)).unwrap_or(0);
         match self.waiting.remove(at) {
@@ -135,8 +141,8 @@ impl<R> Queue<R> {
 mod tests {
     use super::*;
 
-    fn queue(serials: &[&str]) -> Queue<u32> {
-        Queue::new(serials.iter().map(|serial| Work::new(*serial)), 1)
+    fn queue(serials: &[&str], slots: usize) -> Queue<u32> {
+        Queue::new(serials.iter().map(|serial| Work::new(*serial)), slots)
     }
 
     fn serial(take: Take<u32>) -> (String, Option<u32>) {
@@ -147,21 +153,34 @@ mod tests {
     }
 
     #[test]
-    fn the_batchs_order_holds_and_what_was_registered_ahead_is_used_first() {
-        let mut queue = queue(&["1", "2", "3"]);
+    fn one_slot_keeps_the_batchs_order() {
+        let mut queue = queue(&["1", "2", "3"], 1);
         let ahead = queue.take_ahead().expect("one may be registered ahead");
         assert_eq!(queue.take_ahead(), None, "only one ahead");
-        assert_eq!(serial(queue.take(None)), ("2".into(), None), "a slot never waits for what is being registered");
+        assert_eq!(queue.take(None), Take::NotNow, "the slot waits for what is being registered");
         queue.ready(ahead, 7);
         assert_eq!(serial(queue.take(None)), ("1".into(), Some(7)));
+        let ahead = queue.take_ahead().expect("the next one");
+        queue.settled();
+        queue.ahead_ended(Some(ahead));
+        assert_eq!(serial(queue.take(None)), ("2".into(), None), "what could not be registered ahead keeps its place");
+        queue.settled();
         assert_eq!(serial(queue.take(None)), ("3".into(), None));
         assert_eq!(queue.take(None), Take::NotNow);
-        queue.settled();
-        queue.settled();
         assert!(!queue.all_settled());
         queue.settled();
         assert!(queue.all_settled());
         assert_eq!(queue.take(None), Take::AllSettled);
+    }
+
+    #[test]
+    fn several_slots_never_wait_for_each_other() {
+        let mut queue = queue(&["1", "2", "3"], 2);
+        let ahead = queue.take_ahead().expect("one may be registered ahead");
+        assert_eq!(serial(queue.take(None)), ("2".into(), None));
+        queue.ready(ahead, 7);
+        assert_eq!(serial(queue.take(None)), ("1".into(), Some(7)), "what was registered ahead is used first");
+        assert_eq!(serial(queue.take(None)), ("3".into(), None));
     }
 
     #[test]

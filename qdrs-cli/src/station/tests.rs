@@ -131,6 +131,16 @@ async fn what_was_registered_ahead_is_used_by_the_next_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_slot_gives_devices_their_serials_in_the_batchs_order() {
+    let world = World::start().await;
+    // Devices that don't say which they are: then each serial is registered while the one before is written.
+    let tray = Tray::of((0..6).map(|_| Board::anonymous()));
+    let (summary, _) = world.provision(&SERIALS, std::slice::from_ref(&tray)).await;
+    assert_eq!(summary.pass, 6, "{summary:?}");
+    assert_eq!(tray.serials(), SERIALS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_journal_is_no_lost_serial() {
     let mut world = World::start().await;
     let away = FaultyService::of(&world.client).refusing_confirmations(unreachable());

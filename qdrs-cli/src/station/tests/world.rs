@@ -249,6 +249,12 @@ impl Tray {
         self.place().out.iter().find(holds).and_then(|board| board.name.clone())
     }
 
+    /// What the boards hold that were taken out, in their order.
+    pub(super) fn serials(&self) -> Vec<String> {
+        let place = self.place();
+        place.out.iter().chain(&place.in_slot).filter_map(|board| Some(board.holds.as_ref()?.device_id.clone())).collect()
+    }
+
     pub(super) fn boards_with(&self, key: qdrs_core::connection_string::Fingerprint) -> usize {
         let place = self.place();
         let boards = place.out.iter().chain(&place.in_slot).chain(&place.waiting);
