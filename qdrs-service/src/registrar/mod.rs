@@ -312,13 +312,13 @@ impl Registrar {
         if caller.kind == Kind::Product {
             return Err(Refusal::new(Code::NotPermitted, "a product may not ask"));
         }
-        let normal = self.policy(&caller.policy)?.normalise(serial);
-        let record = self
-            .shared
-            .ledger
-            .find_serial(caller.policy.clone(), normal.clone())
-            .await?
-            .ok_or_else(|| Refusal::new(Code::SerialUnknown, format!("`{normal}` is not registered")))?;
+        let policy = self.policy(&caller.policy)?;
+        let normal = policy.normalise(serial);
+        let Some(record) = self.shared.ledger.find_serial(caller.policy.clone(), normal.clone()).await? else {
+            // Who asks wants to know whether it can be made.
+            policy.check(serial).map_err(|error| invalid(policy, caller, serial, &error))?;
+            return Err(Refusal::new(Code::SerialUnknown, format!("`{normal}` is not registered")));
+        };
         let yours = record.reservation.key_id == caller.key_id;
         let evidence = match &record.life {
             Life::Confirmed { evidence, .. } => Some(*evidence),

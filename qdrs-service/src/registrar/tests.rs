@@ -279,6 +279,8 @@ async fn a_typo_is_explained_to_a_station_and_to_no_product() {
     let refused = async |who: &Caller, ask| world.registrar.register(&who.access, "12", "a", ask).await.expect_err("refused");
     let told = refused(&mine, RegisterRequest::default()).await.problem;
     assert!(told.detail.ends_with("; is it `21` (two neighbours swapped)?"), "{}", told.detail);
+    let asked = world.registrar.status(&mine.access, "12").await.expect_err("can't be made").problem;
+    assert_eq!((&asked.code, &asked.detail), (&told.code, &told.detail), "who only asks hears the same");
     let recipient = Some(product.access.keys.opening);
     let refusal = refused(&product, RegisterRequest { recipient, ..Default::default() }).await;
     assert!(!refusal.problem.detail.contains("21"), "not even the log has it: {}", refusal.problem.detail);
