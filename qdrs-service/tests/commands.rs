@@ -175,6 +175,40 @@ fn signed_serials_are_made_and_checked_and_their_key_is_nowhere_else() {
     assert!(code == 2 && says.contains("does not sign serials"), "{says}");
 }
 
+/// A list as it comes from a spreadsheet; a typo and a duplicate in it open nothing until they are to be left out.
+#[test]
+fn a_batch_is_opened_by_a_list_as_a_spreadsheet_saves_it() {
+    let owner = Owner::new();
+    let repository = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let (policy, lists) =
+        (format!("{repository}/samples/policies/multiples-of-7.toml"), format!("{repository}/tests/data/batches"));
+    let config = format!("version = 1\nlisten = \"127.0.0.1:0\"\npolicy_files = [\"{policy}\"]\n");
+    std::fs::write(owner.dir.path().join("qdrs-service.toml"), config).expect("written");
+    let (code, says) = owner.says(&format!("batch open week-47 --list {lists}/far-cell.xlsx"));
+    assert_eq!((code, says.as_str()), (0, "batch `week-47` is open for 2 of policy `multiples-of-7`\n"));
+    std::fs::write(owner.dir.path().join("48.csv"), b"Farbe;Nr.\r\ngr\xfcn;QD-0041713\r\nrot;QD-OO41720\r\nrot;QD-0041713\r\n")
+        .expect("written");
+    let (code, says) = owner.says("batch open week-48 --list 48.csv --column Nr.");
+    assert_eq!(code, 2);
+    let expected = "48.csv, line 3: serial `QD-OO41720` does not have the right form; it should be `QD-` and seven digits, as on the \
+                    label; is it `QD-0041720` (a character taken for one that looks like it)?\n\
+                    48.csv, line 4: serial `QD-0041713` stands in line 2 already; take one of them out\n\
+                    error: 2 of the 3 rows in `48.csv` can't be used (batch-invalid)\n \
+                    help: mend the rows and save the file; nothing was done yet, and `--skip-bad` goes on with the good one\n";
+    assert_eq!(says, expected);
+    let listed = |owner: &Owner| String::from_utf8(owner.run("batch list").stdout).expect("text").lines().count();
+    assert_eq!(listed(&owner), 1, "nothing was opened");
+    let (code, says) = owner.says("batch open week-48 --list 48.csv --column 2 --skip-bad");
+    assert!(
+        code == 0
+            && says.ends_with("2 of 3 rows are left out: lines 3, 4\nbatch `week-48` is open for 1 of policy `multiples-of-7`\n"),
+        "{says}"
+    );
+    assert_eq!(listed(&owner), 2);
+    let (code, says) = owner.says("batch open week-49 --list none-such.xlsx");
+    assert!(code == 2 && says.starts_with("error: the batch `none-such.xlsx` can't be read: "), "{says}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_made_while_the_service_runs_registers_at_once_and_is_revoked_at_once() {
     let emulator = Emulator::start(EmulatorOptions::default()).await.expect("an emulator");

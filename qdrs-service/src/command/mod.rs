@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Result, anyhow};
 use qdrs_core::{
     api::{Code, Scope},
+    batch::{BatchError, is_reading_a_workbook},
     explain::Explain,
     policy::PolicyError,
 };
@@ -139,7 +140,12 @@ pub fn log_to_stderr() {
         builder.json().flatten_event(true).init()
     }
     // One shape of log: a panic is a line like any other.
-    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a fault in QDRS")));
+    std::panic::set_hook(Box::new(|panic| {
+        // Inside the reader of workbooks it is the file's fault, and becomes a sentence.
+        if !is_reading_a_workbook() {
+            tracing::error!(%panic, "a fault in QDRS");
+        }
+    }));
     if let Some(error) = wrong {
         tracing::warn!(error, "{} can't be used; logging `info`", env::LOG);
     }
@@ -154,11 +160,18 @@ pub fn explain(error: &anyhow::Error) -> ExitCode {
             .or_else(|| cause.downcast_ref::<EmulatorError>().map(|error| error as _))
             .or_else(|| cause.downcast_ref::<Refused>().map(|error| error as _))
             .or_else(|| cause.downcast_ref::<PolicyError>().map(|error| error as _))
+            .or_else(|| cause.downcast_ref::<BatchError>().map(|error| error as _))
     });
     let mut stderr = std::io::stderr().lock();
     // Nothing can be done when stderr is gone; the exit code still tells.
     let _ = match known {
-        Some(known) => writeln!(stderr, "error: {error:#} ({})\n help: {}", known.code(), known.help()),
+        Some(known) => {
+            for (fault, at) in known.each().into_iter().filter_map(|fault| Some((fault, fault.at()?))) {
+                let _ = writeln!(stderr, "{at}: {fault}");
+            }
+            let at = known.at().map(|at| format!("\n   at: {at}")).unwrap_or_default();
+            writeln!(stderr, "error: {error:#} ({}){at}\n help: {}", known.code(), known.help())
+        }
         None => writeln!(stderr, "error: {error:#}"),
     };
     ExitCode::from(known.map_or(Scope::Input, |known| known.code().scope()) as u8)

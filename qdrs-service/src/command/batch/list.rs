@@ -1,74 +1,85 @@
-//! The list of a batch: the serials of a CSV, each valid and none twice.
+//! The list of a batch: a file as any spreadsheet program saves it, judged by the batch's policy.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context as _, Result, bail};
-use qdrs_core::policy::Policy;
+use qdrs_core::{
+    batch::{Batch, BatchError, Reading, Rules},
+    policy::Policy,
+};
 
-/// The serials in normal form, in the order of the file.
-pub(super) fn read(path: &Path, policy: &Policy) -> Result<Vec<String>> {
-    parse(&fs_err::read(path)?, policy).with_context(|| format!("can't use {}", path.display()))
+/// Which file, and how it is read: as `qdrs` reads a batch.
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    /// Its serials, a CSV file or .xlsx with one a row; all others are refused
+    #[arg(long = "list", value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// Column of the list with the serials: its name, or its number from 1 (of an .xlsx its letter, too)
+    #[arg(long, value_name = "NAME|N", requires = "file")]
+    column: Option<String>,
+    /// Sheet of an .xlsx [default: the first with data]
+    #[arg(long, value_name = "NAME", requires = "file")]
+    sheet: Option<String>,
+    /// Open the batch for the good rows of the list, and say which are left out
+    #[arg(long, requires = "file")]
+    skip_bad: bool,
 }
 
-fn parse(bytes: &[u8], policy: &Policy) -> Result<Vec<String>> {
-    let text = std::str::from_utf8(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes))
-        .context("it is not UTF-8; save it as `CSV UTF-8`")?;
-    let first = text.lines().next().unwrap_or_default();
-    let count = |sign: &u8| first.bytes().filter(|byte| byte == sign).count();
-    let separator = *b"\t;,".iter().max_by_key(|sign| count(sign)).unwrap_or(&b',');
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(separator)
-        .has_headers(false)
-        .flexible(true)
-        .trim(csv::Trim::All)
-        .from_reader(text.as_bytes());
-    let (mut column, mut serials, mut lines) = (0, Vec::new(), HashMap::new());
-    for (number, row) in reader.records().enumerate() {
-        let row = row?;
-        let line = row.position().map_or(0, csv::Position::line);
-        let named = row.iter().position(|cell| cell.eq_ignore_ascii_case("serial"));
-        if let (0, Some(place)) = (number, named) {
-            column = place;
-            continue;
-        }
-        let Some(cell) = row.get(column).filter(|cell| !cell.is_empty()) else { continue };
-        let serial = policy.check(cell).with_context(|| format!("line {line}"))?.to_string();
-        if let Some(before) = lines.insert(serial.clone(), line) {
-            bail!("lines {before} and {line} hold the same serial `{serial}`");
-        }
-        serials.push(serial);
+impl List {
+    /// The serials in normal form, in the order of the file, and what is worth knowing of it. All that is wrong is told at once.
+    pub(super) fn read(&self, path: &Path, policy: &Policy) -> Result<(Vec<String>, Vec<String>), BatchError> {
+        let file = File::open(path).map_err(|source| BatchError::Unreadable { path: path.to_owned(), source })?;
+        let reading = Reading { column: self.column.clone(), sheet: self.sheet.clone(), skip_bad: self.skip_bad };
+        let (batch, examined) = Batch::read(file, path, &reading, &Rules::of(policy.clone()))?;
+        Ok((batch.rows.iter().map(|row| policy.normalise(&row.serial)).collect(), examined.notices()))
     }
-    if serials.is_empty() {
-        bail!("it holds no serial");
-    }
-    Ok(serials)
 }
 
 #[cfg(test)]
 mod tests {
+    use qdrs_core::explain::Explain as _;
+
     use super::*;
 
-    fn read(text: &str) -> Result<Vec<String>, String> {
-        let policy = Policy::parse("p", "[[rule]]\nkind = \"divisible\"\nby = 7").expect("reads");
-        parse(text.as_bytes(), &policy).map_err(|error| format!("{error:#}"))
+    fn repository(path: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+    }
+
+    fn read(file: &str, skip_bad: bool) -> Result<(Vec<String>, Vec<String>), BatchError> {
+        let sevens = std::fs::read_to_string(repository("samples/policies/multiples-of-7.toml")).expect("is there");
+        let policy = Policy::parse("sevens", &sevens).expect("is a policy");
+        let file = repository(&format!("tests/data/batches/{file}"));
+        List { file: None, column: None, sheet: None, skip_bad }.read(&file, &policy)
     }
 
     #[test]
-    fn with_a_header_or_without() {
-        for text in ["7\n14\n", "\u{feff}serial\n7\n14\n", "no;Serial\n1; 7 \n2;14", "7,a\n\n14,b\n"] {
-            assert_eq!(read(text), Ok(vec!["7".to_owned(), "14".to_owned()]), "{text:?}");
+    fn a_list_is_read_as_a_spreadsheet_program_saves_it() {
+        for file in ["far-cell.xlsx", "windows-1252.csv", "utf16.txt"] {
+            let (serials, _) = read(file, false).unwrap_or_else(|error| panic!("{file}: {error}"));
+            assert_eq!(serials[..2], ["QD-0041713", "QD-0041720"], "{file}");
         }
     }
 
     #[test]
-    fn a_fault_is_told_with_its_line() {
-        for (text, says) in [
-            ("7\n8\n", "line 2: serial `8` is not valid"),
-            ("serial\n7\n14\n7\n", "lines 2 and 4 hold the same serial `7`"),
-            ("serial\n", "it holds no serial"),
-        ] {
-            let error = read(text).expect_err("refused");
-            assert!(error.starts_with(says), "{error}");
-        }
+    fn all_that_is_wrong_is_told_at_once_with_its_line() {
+        let error = read("typos.csv", false).expect_err("has typos");
+        let told: Vec<_> = error.each().iter().map(|fault| (fault.at().unwrap_or_default(), fault.to_string())).collect();
+        assert_eq!(told.len(), 4);
+        assert!(told[1].0.ends_with("typos.csv, line 4") && told[1].1.contains("is it `QD-0041727`"), "{told:?}");
+        assert!(
+            error.help().ends_with("nothing was done yet, and `--skip-bad` goes on with the 2 good ones"),
+            "{}",
+            error.help()
+        );
+    }
+
+    #[test]
+    fn serials_are_in_normal_form_and_what_is_left_out_is_told() {
+        let (serials, notices) = read("duplicates.csv", true).expect("has good rows");
+        assert_eq!(serials, ["QD-0041713", "QD-0041720", "QD-0041727", "QD-0041734"]);
+        assert_eq!(notices[0], "line 4: serial `QD-0041713` stands in line 2 already; take one of them out");
+        assert_eq!(notices.last().map(String::as_str), Some("2 of 6 rows are left out: lines 4, 6"));
     }
 }

@@ -2,11 +2,10 @@
 
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
     process::ExitCode,
 };
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::{
     config::{Config, Flags},
@@ -57,11 +56,10 @@ struct Open {
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
     /// How many are to be made; the next one is refused
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "list")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "file")]
     expect: Option<u64>,
-    /// Its serials: a CSV with a column `serial`, or with the serials in its first one; all others are refused
-    #[arg(long, value_name = "FILE")]
-    list: Option<PathBuf>,
+    #[command(flatten)]
+    list: list::List,
     /// An access code that registers in this batch only; may be given more than once
     #[arg(long, value_name = "NAME")]
     code: Vec<String>,
@@ -98,11 +96,13 @@ async fn open(args: Open) -> Result<ExitCode> {
     check_text("a batch's name", &args.name)?;
     let config = Config::load(&args.flags, &env::process)?;
     let policy = config.policy(args.policy.as_deref())?.name.clone();
-    let list = match &args.list {
-        None => None,
+    let (list, notices) = match &args.list.file {
+        None => (None, Vec::new()),
         Some(path) => {
             let loaded = config.policies.clone().only(&policy).loaded(&env::process)?.remove(&policy);
-            loaded.map(|policy| list::read(path, &policy)).transpose()?
+            let loaded = loaded.with_context(|| format!("there is no policy `{policy}`"))?;
+            let (serials, notices) = args.list.read(path, &loaded)?;
+            (Some(serials), notices)
         }
     };
     let expected = args.expect.or(list.as_ref().map(|list| list.len() as u64));
@@ -112,7 +112,11 @@ async fn open(args: Open) -> Result<ExitCode> {
     let batch = opened.map_err(|not| why(&args.name, not))?;
     let how_many = batch.expected.map_or_else(|| "any number".to_owned(), |expected| expected.to_string());
     let taken = if batch.taken > 0 { format!("; {} were registered before", batch.taken) } else { String::new() };
-    writeln!(io::stderr(), "batch `{}` is open for {how_many} of policy `{}`{taken}", batch.name, batch.policy)?;
+    let mut stderr = io::stderr().lock();
+    for notice in notices {
+        writeln!(stderr, "{notice}")?;
+    }
+    writeln!(stderr, "batch `{}` is open for {how_many} of policy `{}`{taken}", batch.name, batch.policy)?;
     Ok(ExitCode::SUCCESS)
 }
 
