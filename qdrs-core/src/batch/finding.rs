@@ -195,7 +195,7 @@ impl Findings {
 }
 
 /// A text as a person sees it in the spreadsheet, but never longer than a line, and nothing that can't be seen.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let mut shown = String::new();
     for (count, c) in text.chars().enumerate() {
         match c {

@@ -1,4 +1,4 @@
-//! Which column holds the serials, whether there is a header, and which further columns come along.
+//! Which column holds the serials, whether there is a header, and which further columns come along or are asked for.
 //!
 //! The column is the one that is asked for; else the one whose header is called `serial`, `serial number` or alike; else
 //! the only one that looks like serials; else the first. Where two could be meant, nobody guesses: that is a fault.
@@ -53,6 +53,29 @@ const NAMES: [&str; 24] = [
     "シリアル番号",
 ];
 
+/// Which columns somebody asks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Asked<'a> {
+    /// The serials': its name, its number from 1, or in a sheet its letter.
+    pub(super) column: Option<&'a str>,
+    /// Others that must be there.
+    pub(super) beside: &'a [String],
+    /// Is it a policy's rule that asks, and no flag?
+    pub(super) in_rule: bool,
+}
+
+impl Asked<'_> {
+    /// What to write so that this column is taken.
+    fn words(&self, header: Option<&Record>, column: usize, letters: bool) -> String {
+        let name = argument(header, column, letters);
+        match (self.in_rule, name.starts_with('\'')) {
+            (false, _) => format!("`--column {name}`"),
+            (true, true) => format!("`column = {name}`"),
+            (true, false) => format!("`column = '{name}'`"),
+        }
+    }
+}
+
 /// Where things stand in each row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -66,6 +89,8 @@ pub(super) struct Layout {
     pub(super) title: Option<u32>,
     /// How many columns a row should have: the header's, without a header the most of the first rows.
     pub(super) width: usize,
+    /// The further columns that are asked for, from 0.
+    pub(super) beside: Vec<usize>,
     /// The further columns, and their names.
     pub(super) extras: Vec<(usize, String)>,
     /// What the serials look like, if they look alike.
@@ -103,8 +128,8 @@ fn speaks_of_serials(cell: &str) -> bool {
 
 impl Layout {
     /// Finds it out from the first rows. `letters`: columns may be asked for by letter, as in a sheet.
-    pub(super) fn of(head: &[Record], asked: Option<&str>, rules: &Rules, letters: bool) -> Result<Self, Unclear> {
-        let at = header(head, asked, rules);
+    pub(super) fn of(head: &[Record], asked: &Asked<'_>, rules: &Rules, letters: bool) -> Result<Self, Unclear> {
+        let at = header(head, asked, rules, letters);
         let header = at.map(|at| &head[at]);
         let rows = &head[at.map_or(0, |at| at + 1)..];
         let width = header.map_or_else(|| head.iter().map(Record::len).max().unwrap_or(0), Record::len).max(1);
@@ -114,11 +139,14 @@ impl Layout {
             let first = rows.iter().map(|row| row.get(column).trim()).find(|text| !text.is_empty()).unwrap_or_default();
             format!("{} (`{}`, …)", label(column), Shown::new(first))
         };
-        let alike: Vec<usize> = (0..widest).filter(|column| looks_like_serials(rows, *column, rules)).collect();
+        let requested = |name: &str| by_request(name, asked, header, widest, letters);
+        let beside = asked.beside.iter().map(|name| requested(name)).collect::<Result<Vec<_>, _>>()?;
+        let others = (0..widest).filter(|column| !beside.contains(column));
+        let alike: Vec<usize> = others.filter(|column| looks_like_serials(rows, *column, rules)).collect();
         let mut guessed = false;
-        let column = match (asked, header) {
-            (Some(asked), _) => by_request(asked, header, widest, letters)?,
-            (None, Some(header)) if header.cells().any(speaks_of_serials) => by_name(header)?,
+        let column = match (asked.column, header) {
+            (Some(name), _) => requested(name)?,
+            (None, Some(header)) if header.cells().any(speaks_of_serials) => by_name(header, asked)?,
             _ => match alike[..] {
                 // Nothing looks like serials, or the first column does and no other.
                 [] | [0] => 0,
@@ -130,18 +158,18 @@ impl Layout {
                     return Err(Unclear {
                         line: None,
                         why: format!("two columns look like serial numbers, {} and {}", shown(one), shown(other)),
-                        help: format!("say which with `--column {}`", argument(header, one, letters)),
+                        help: format!("say which with {}", asked.words(header, one, letters)),
                     });
                 }
             },
         };
-        if rules.own && asked.is_none() && rows.len() >= ROWS_MIN && !alike.contains(&column) {
+        if rules.own && asked.column.is_none() && rows.len() >= ROWS_MIN && !alike.contains(&column) {
             let taken = rows.iter().any(|row| rules.check(row.get(column)).is_ok());
             if let (false, [other]) = (taken, &alike[..]) {
                 return Err(Unclear {
                     line: None,
                     why: format!("the policy takes no serial of {}, but those of {}", label(column), label(*other)),
-                    help: format!("if those are meant, say `--column {}`", argument(header, *other, letters)),
+                    help: format!("if those are meant, say {}", asked.words(header, *other, letters)),
                 });
             }
         }
@@ -157,21 +185,26 @@ impl Layout {
             header: header.map(|header| header.line),
             title: at.filter(|at| *at > 0).map(|_| head[0].line),
             width,
+            beside,
             extras: extras.take(EXTRA_COLUMNS_MAX).collect(),
             shape: shape::common(rows.iter().map(|row| row.get(column).trim())),
             alike: alike.into_iter().filter(|other| *other != column).collect(),
             guessed,
-            unnamed: asked.is_none() && header.is_some_and(|header| !header.cells().any(speaks_of_serials)),
+            unnamed: asked.column.is_none() && header.is_some_and(|header| !header.cells().any(speaks_of_serials)),
         })
     }
 }
 
 /// The row that is the header, if there is one.
-fn header(head: &[Record], asked: Option<&str>, rules: &Rules) -> Option<usize> {
-    // A number is a place, unless a header that is there anyway has it as a name.
-    let asked = asked.filter(|asked| asked.trim().parse::<usize>().is_err());
+fn header(head: &[Record], asked: &Asked<'_>, rules: &Rules, letters: bool) -> Option<usize> {
     let has_digit = |row: &Record| row.cells().any(|cell| cell.contains(|c: char| c.is_ascii_digit()));
-    let wanted = |row: &Record| !has_digit(row) && row.cells().any(|cell| asked.is_some_and(|asked| same(cell, asked)));
+    // A number is a place, unless a header that is there anyway has it as a name; so is a letter beside numbers.
+    let names = asked.column.into_iter().chain(asked.beside.iter().map(String::as_str));
+    let names: Vec<&str> = names.filter(|name| name.trim().parse::<usize>().is_err()).collect();
+    let has = |row: &Record, name: &str| {
+        (!has_digit(row) || place_of(name.trim(), letters).is_none()) && row.cells().any(|cell| same(cell, name))
+    };
+    let wanted = |row: &Record| !names.is_empty() && names.iter().all(|name| has(row, name));
     let named = head.iter().take(TITLE_ROWS_MAX).position(|row| row.cells().any(speaks_of_serials) || wanted(row));
     if named.is_some() {
         return named;
@@ -183,36 +216,44 @@ fn header(head: &[Record], asked: Option<&str>, rules: &Rules) -> Option<usize> 
     (!is_valid && !is_formula && !has_digit(first) && rest.iter().any(has_digit)).then_some(0)
 }
 
-fn same(cell: &str, asked: &str) -> bool {
-    !asked.trim().is_empty() && cell.trim().to_lowercase() == asked.trim().to_lowercase()
-}
-
-fn by_request(asked: &str, header: Option<&Record>, width: usize, letters: bool) -> Result<usize, Unclear> {
-    let asked = asked.trim();
-    let named: Vec<usize> =
-        header.map(|header| (0..header.len()).filter(|at| same(header.get(*at), asked)).collect()).unwrap_or_default();
-    let by_place = || match asked.parse::<usize>() {
+/// The column that is asked for as `3`, or as `B` of a sheet; from 0.
+fn place_of(asked: &str, letters: bool) -> Option<usize> {
+    match asked.parse::<usize>() {
         Ok(number) => number.checked_sub(1),
         Err(_) if letters && (1..=3).contains(&asked.len()) && asked.bytes().all(|b| b.is_ascii_alphabetic()) => {
             let number = asked.bytes().fold(0, |sum, b| sum * 26 + usize::from(b.to_ascii_uppercase() - b'A') + 1);
             Some(number - 1)
         }
         Err(_) => None,
-    };
+    }
+}
+
+fn same(cell: &str, asked: &str) -> bool {
+    !asked.trim().is_empty() && cell.trim().to_lowercase() == asked.trim().to_lowercase()
+}
+
+fn by_request(name: &str, asked: &Asked<'_>, header: Option<&Record>, width: usize, letters: bool) -> Result<usize, Unclear> {
+    let name = name.trim();
+    let named: Vec<usize> =
+        header.map(|header| (0..header.len()).filter(|at| same(header.get(*at), name)).collect()).unwrap_or_default();
     match named[..] {
         [only] => return Ok(only),
         [one, other, ..] => {
             return Err(Unclear {
                 line: header.map(|header| header.line),
-                why: format!("two columns are called `{asked}`, number {} and number {}", one + 1, other + 1),
-                help: format!("say which by its number: `--column {}`", one + 1),
+                why: format!("two columns are called `{name}`, number {} and number {}", one + 1, other + 1),
+                help: if asked.in_rule {
+                    format!("say which by its number: '{}'", one + 1)
+                } else {
+                    format!("say which by its number: `--column {}`", one + 1)
+                },
             });
         }
         [] => {}
     }
-    by_place().filter(|column| *column < width).ok_or_else(|| Unclear {
+    place_of(name, letters).filter(|column| *column < width).ok_or_else(|| Unclear {
         line: None,
-        why: format!("there is no column `{asked}`"),
+        why: format!("there is no column `{name}`"),
         help: match header {
             Some(header) => {
                 let names: Vec<_> = header.cells().take(8).map(|name| format!("`{}`", name.trim())).collect();
@@ -223,7 +264,7 @@ fn by_request(asked: &str, header: Option<&Record>, width: usize, letters: bool)
     })
 }
 
-fn by_name(header: &Record) -> Result<usize, Unclear> {
+fn by_name(header: &Record, asked: &Asked<'_>) -> Result<usize, Unclear> {
     let named: Vec<usize> = (0..header.len()).filter(|at| is_a_name(header.get(*at))).collect();
     match named[..] {
         [only] => Ok(only),
@@ -235,7 +276,7 @@ fn by_name(header: &Record) -> Result<usize, Unclear> {
                 header.get(one).trim(),
                 header.get(other).trim()
             ),
-            help: format!("say which: `--column {}`", argument(Some(header), one, false)),
+            help: format!("say which: {}", asked.words(Some(header), one, false)),
         }),
     }
 }
@@ -280,7 +321,7 @@ pub(super) fn letters_of(column: usize) -> String {
     letters.iter().rev().map(|letter| char::from(*letter)).collect()
 }
 
-/// What to say after `--column`.
+/// A column's name if it has one that can be typed, else its place.
 fn argument(header: Option<&Record>, column: usize, letters: bool) -> String {
     match header.map(|header| header.get(column).trim()).filter(|name| !name.is_empty()) {
         Some(name) if name.chars().all(|c| c.is_alphanumeric() || c == '_') => name.to_owned(),
@@ -305,8 +346,8 @@ mod tests {
         text.lines().enumerate().map(row).collect()
     }
 
-    fn column(text: &str, asked: Option<&str>) -> Result<(usize, Option<u32>), String> {
-        let layout = Layout::of(&records(text), asked, &Rules::none(), true);
+    fn column(text: &str, column: Option<&str>) -> Result<(usize, Option<u32>), String> {
+        let layout = Layout::of(&records(text), &Asked { column, ..Asked::default() }, &Rules::none(), true);
         layout.map(|layout| (layout.column, layout.header)).map_err(|unclear| format!("{}; {}", unclear.why, unclear.help))
     }
 
@@ -322,6 +363,8 @@ mod tests {
         assert_eq!(column("a,b\n1,A1", Some("2")), Ok((1, Some(1))));
         assert_eq!(column("a,b\n1,A1", Some("B")), Ok((1, Some(1))));
         assert_eq!(column("1,A1\n2,A2", Some("2")), Ok((1, None)));
+        assert_eq!(column("id1,name2\n1,A1\n2,A2", Some("name2")), Ok((1, Some(1))));
+        assert_eq!(column("1,B\n2,B", Some("B")), Ok((1, None)));
         assert_eq!(
             column("a,b\n1,A1", Some("c")),
             Err("there is no column `c`; its columns are `a`, `b`; name one, or its number".into())

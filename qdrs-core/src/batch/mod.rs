@@ -25,6 +25,7 @@ mod finding;
 mod judge;
 mod kind;
 mod layout;
+mod list_file;
 mod ranges;
 mod record;
 mod rules;
@@ -40,13 +41,14 @@ pub use error::BatchError;
 pub use extra::Extra;
 pub use finding::{Finding, advice};
 pub use kind::Kind;
+pub(crate) use list_file::ListFile;
 pub use ranges::Ranges;
 pub use rules::Rules;
 pub use sheet::is_reading_a_workbook;
 
 use finding::{Findings, Grid};
 use judge::{Good, Judge};
-use layout::{HEAD_ROWS, Layout, Unclear};
+use layout::{Asked, HEAD_ROWS, Layout, Unclear};
 use record::Record;
 use source::Source;
 use text::Ended;
@@ -213,18 +215,9 @@ pub fn examine(
     rules: &Rules,
     take: &mut dyn FnMut(Taken<'_>) -> bool,
 ) -> Result<Examined, BatchError> {
-    let mut source = Source::open(&mut file, path, reading.sheet.as_deref())?;
-    let mut head: Vec<Record> = Vec::new();
+    let mut source = Source::open(&mut file, path, reading.sheet.as_deref(), BATCH_BYTES_MAX)?;
     let letters = source.is_sheet();
-    source.each(path, &mut |record| {
-        if !record.is_blank() && (letters || !text::is_comment(record.get(0))) {
-            head.push(record.clone());
-        }
-        if head.len() < HEAD_ROWS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    let layout =
-        Layout::of(&head, reading.column.as_deref(), rules, letters).map_err(|unclear| unclear_in(path, letters, unclear))?;
-    drop(head);
+    let layout = layout_of(&mut source, path, &Asked { column: reading.column.as_deref(), ..Asked::default() }, rules)?;
     let grid = Grid { path: path.to_owned(), letter: letters.then(|| layout::letters_of(layout.column)) };
     let formulas = source.formulas(path, layout.column)?;
     let mut judge = Judge::new(rules, &layout, &grid, &formulas);
@@ -269,6 +262,19 @@ pub fn examine(
     let bad = findings.bad();
     let about = source.about(&layout, letters);
     Ok(Examined { path: path.to_owned(), about, rows, findings: findings.told(&grid), bad, grid })
+}
+
+/// Finds out from the first rows what the columns are.
+fn layout_of(source: &mut Source<'_>, path: &Path, asked: &Asked<'_>, rules: &Rules) -> Result<Layout, BatchError> {
+    let mut head: Vec<Record> = Vec::new();
+    let letters = source.is_sheet();
+    source.each(path, &mut |record| {
+        if !record.is_blank() && (letters || !text::is_comment(record.get(0))) {
+            head.push(record.clone());
+        }
+        if head.len() < HEAD_ROWS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Layout::of(&head, asked, rules, letters).map_err(|unclear| unclear_in(path, letters, unclear))
 }
 
 /// Compares serials with equal hashes, and adds those that are really the same.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    BATCH_BYTES_MAX, BatchError,
+    BatchError,
     encoding::{self, Encoding, Sniffed},
     finding::Findings,
     kind::Kind,
@@ -30,7 +30,7 @@ pub(super) enum Source<'f> {
 }
 
 impl<'f> Source<'f> {
-    pub(super) fn open(file: &'f mut dyn Bytes, path: &Path, sheet: Option<&str>) -> Result<Self, BatchError> {
+    pub(super) fn open(file: &'f mut dyn Bytes, path: &Path, sheet: Option<&str>, bytes_max: u64) -> Result<Self, BatchError> {
         let no_batch = |why: &str, help: &str| BatchError::NoBatch { path: path.to_owned(), why: why.into(), help: help.into() };
         let unreadable = |source| BatchError::Unreadable { path: path.to_owned(), source };
         file.rewind().map_err(unreadable)?;
@@ -47,7 +47,7 @@ impl<'f> Source<'f> {
         if let Some(sheet) = sheet {
             return Err(no_batch(
                 "is no .xlsx, so it has no sheets",
-                &format!("leave out `--sheet {sheet}`, or name another file"),
+                &format!("leave out the sheet `{sheet}`, or name another file"),
             ));
         }
         if begins.starts_with(b"\xD0\xCF\x11\xE0") {
@@ -66,9 +66,9 @@ impl<'f> Source<'f> {
             ));
         }
         file.rewind().map_err(unreadable)?;
-        let sniffed = encoding::sniff(&mut *file, BATCH_BYTES_MAX).map_err(unreadable)?;
-        if sniffed.bytes > BATCH_BYTES_MAX {
-            return Err(no_batch("is larger than 256 MiB", "divide the batch into several files"));
+        let sniffed = encoding::sniff(&mut *file, bytes_max).map_err(unreadable)?;
+        if sniffed.bytes > bytes_max {
+            return Err(no_batch(&format!("is larger than {} MiB", bytes_max >> 20), "divide it into several files"));
         }
         if sniffed.binary {
             return Err(no_batch("is no text", "name a CSV file or an .xlsx with the serial numbers"));

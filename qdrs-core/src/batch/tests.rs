@@ -122,7 +122,7 @@ fn a_batch_has_as_many_rows_as_a_sheet() {
     record.clear(7);
     record.put(0, record::Cell::Text, "A1");
     let rules = Rules::none();
-    let layout = Layout::of(std::slice::from_ref(&record), None, &rules, false).expect("one column");
+    let layout = Layout::of(std::slice::from_ref(&record), &Asked::default(), &rules, false).expect("one column");
     let grid = Grid { path: PathBuf::new(), letter: None };
     let none = Ranges::default();
     for (before, taken) in [(BATCH_ROWS_MAX - 1, true), (BATCH_ROWS_MAX, false)] {

@@ -355,14 +355,9 @@ impl Policy {
         let mut result = Ok(());
         for rule in &mut self.written.rules {
             rule.each(&mut |rule| {
-                let (mut bytes, mut name) = (Ok(Vec::new()), String::new());
                 if let Some(list) = rule.list_mut() {
-                    if let Some(path) = &list.file {
-                        (name, bytes) = (path.clone(), file(path));
-                    }
-                    let loaded = bytes.and_then(|bytes| list.load(&bytes, &|text| form.normalise(text)));
-                    result =
-                        std::mem::replace(&mut result, Ok(())).and(loaded.map_err(|why| format!("the list `{name}`: {why}")));
+                    let loaded = list.load(file, &|text| form.normalise(text));
+                    result = std::mem::replace(&mut result, Ok(())).and(loaded);
                 } else if let Some(signed) = rule.signed_mut() {
                     result = std::mem::replace(&mut result, Ok(())).and(signed.load(key));
                 }

@@ -113,6 +113,7 @@ fn kind() -> BoxedStrategy<(&'static str, Vec<String>)> {
     let day = || prop_oneof![Just("2024-02-29"), Just("\"2031-12-01\""), Just("\"-000044-03-15\"")];
     let file = keys(vec![
         always("file", words()),
+        maybe("sheet", either(&["Week 47", "1"])),
         maybe("column", either(&["serial", "MAC"])),
         maybe("keep", list_of(vec(either(&["lot", "serial", "mac"]), 0..3))),
         maybe("hwid", either(&["mac", "lot"])),

@@ -194,16 +194,63 @@ fn a_list_is_looked_up_and_keeps_its_columns() {
     for other in ["QD-3", "QD-", "QD-100", "QD", "A", "Z"] {
         assert_eq!(why(&loaded, other), "it is not among its 3; the serial must stand in the list `list.csv`");
     }
-    let fault = |csv: &str| load(unloaded.clone(), csv).expect_err("is refused").to_string();
-    assert_eq!(fault("serial,mac,lot\nA,1,2\na,1,2\n"), "policy `p`: the list `list.csv`: rows 2 and 3 hold the same serial `A`");
-    assert_eq!(
-        fault("serial,lot\nA,1\n"),
-        "policy `p`: the list `list.csv`: the list has no column `mac`; its first row has `serial`, `lot`"
-    );
-    assert_eq!(fault("serial,mac,lot\n"), "policy `p`: the list `list.csv`: the list holds no serial");
+    let fault = |csv: &str| {
+        let error = load(unloaded.clone(), csv).expect_err("is refused").to_string();
+        error.trim_start_matches("policy `p`: the list ").to_owned()
+    };
+    for (csv, says) in [
+        ("serial,mac,lot\nA,1,2\na,1,2\n", "`list.csv`, lines 2 and 3 hold the same serial `A`"),
+        ("serial,lot\nA,1\n", "`list.csv`: there is no column `mac`; its columns are `serial`, `lot`; name one, or its number"),
+        ("serial,mac,lot\n", "`list.csv` holds no serial"),
+        (
+            "serial,mac,lot\nA,1,2\n1.2E+11,1,2",
+            "`list.csv`, line 3: `1.2E+11` is a serial that a spreadsheet took for a number; its last digits are lost",
+        ),
+        (
+            "serial,mac,lot\nA,\"1,2\nB,1,2\n",
+            "`list.csv`, line 2: a quotation mark opens here and is never closed; take it out, or close it",
+        ),
+        ("%PDF-1.7", "`list.csv` is a PDF; ask for the list as .xlsx, or as `CSV UTF-8`"),
+        (
+            "no,label,mac,lot\n4701,AB-0001,0001,1\n4705,AB-0002,0002,1\n4709,AB-0003,0003,1\n",
+            "`list.csv`: two columns look like serial numbers, column 1 `no` (`4701`, …) and column 2 `label` (`AB-0001`, …); \
+             say which with `column = 'no'`",
+        ),
+    ] {
+        assert_eq!(fault(csv), says, "{csv}");
+    }
 
     let own = rule("kind = \"list\"\nserials = [\"A1\", \"A2\"]");
     assert!(!own.wants() && own.check("A2").is_ok() && own.check("A3").is_err());
+}
+
+#[test]
+fn a_list_may_be_a_workbook_or_what_a_spreadsheet_program_saves() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/batches");
+    let load = |rule: &str| {
+        let policy = policy(&format!("[[rule]]\nkind = \"list\"\n{rule}"));
+        policy.load(&mut |name| std::fs::read(folder.join(name)).map_err(|error| error.to_string()), &mut |_| Err(String::new()))
+    };
+    let windows = load("file = \"windows-1252.csv\"\nkeep = [\"Farbe\"]").expect("loads");
+    let serial = windows.check("QD-0041713").expect("is listed");
+    assert_eq!(windows.listed(&serial).get("Farbe"), Some(&"grün"));
+    for (rule, serial) in [
+        ("file = \"utf16.txt\"", "QD-0041713"),
+        ("file = \"title-and-comments.csv\"", "QD-0041713"),
+        ("file = \"apostrophes.csv\"", "0041713"),
+        ("file = \"padded.xlsx\"", "0041713"),
+        ("file = \"second-sheet.xlsx\"\nsheet = \"old list\"\ncolumn = \"A\"", "QD-0000001"),
+    ] {
+        let policy = load(rule).unwrap_or_else(|error| panic!("{rule}: {error}"));
+        assert!(policy.check(serial).is_ok() && policy.check("QD-1").is_err(), "{rule}");
+    }
+    for (file, says) in [
+        ("dates.xlsx", "row 3: `2026-03-05` is a date that a spreadsheet made of the serial"),
+        ("long-numbers.xlsx", "is a number with more than the 15 digits that a spreadsheet keeps; the others became zeros"),
+    ] {
+        let error = load(&format!("file = \"{file}\"")).expect_err("is refused").to_string();
+        assert!(error.starts_with(&format!("policy `p`: the list `{file}`, ")) && error.ends_with(says), "{error}");
+    }
 }
 
 /// Sixteen bytes and thirty-two, in base64.
