@@ -15,6 +15,7 @@ pub mod keystore;
 pub mod outcome;
 pub mod port;
 pub mod printer;
+pub mod progress;
 pub mod report;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

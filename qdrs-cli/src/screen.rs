@@ -19,6 +19,7 @@ mod words;
 
 pub use event::{Ending, Event, Fault, Intent, Step, Summary, VERSION, Verdict, json};
 use terminal::Terminal;
+pub(crate) use terminal::style_bar;
 
 /// How much is shown, and where.
 #[derive(Debug, Clone, Copy, Default)]

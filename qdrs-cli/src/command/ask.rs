@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 
 use crate::{failure::Failure, journal::Phase, screen::Intent};
 
-/// Serials that are asked about at the same time.
+/// Serials that are asked about at the same time. More would only wait for the service's limit, 20 a second for a code unless
+/// the owner sets another.
 const AT_ONCE_MAX: usize = 8;
 
 /// What the service said of a serial.

@@ -20,6 +20,7 @@ use crate::{
     journal::{JobState, Journal, Records},
     outcome::Outcome,
     printer::{Printer, printable},
+    progress::Progress,
     screen::Intent,
     settings::Settings,
 };
@@ -116,9 +117,12 @@ async fn ask_service(
         _ => Records::default(),
     };
     let mut lines = serials.iter().map(|(line, _)| *line).collect::<Vec<_>>().into_iter();
+    let progress = Progress::new(serials.len(), printer);
+    progress.tell_waits(&client);
     let (mut answers, mut to_make) = (Vec::new(), 0);
     let asked = serials.into_iter().map(|(_, serial)| serial);
-    ask::about_each(&client, asked, |serial, answer| {
+    let told = ask::about_each(&client, asked, |serial, answer| {
+        progress.step();
         let line = lines.next().unwrap_or_default();
         let known = records.state(&serial).map(JobState::phase);
         match (ask::intent_of(known, &answer), answer) {
@@ -130,7 +134,9 @@ async fn ask_service(
         }
         Ok(())
     })
-    .await?;
+    .await;
+    progress.end();
+    told?;
     let left = access.quota.map(|quota| quota.saturating_sub(access.registered));
     examined.add_answers(answers);
     if let Some(left) = left.filter(|left| *left < to_make as u64) {

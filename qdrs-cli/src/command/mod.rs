@@ -111,12 +111,17 @@ pub fn connect_for(settings: &Settings, patience: Duration) -> Result<Client, Fa
 
 /// Says on stderr what the client waits for.
 pub fn tell_waits(client: &Client, printer: Printer) {
-    client.on_event(move |event| match event {
+    client.on_event(move |event| tell(event, printer));
+}
+
+/// Says what the client does beside its work.
+pub(crate) fn tell(event: Event, printer: Printer) {
+    match event {
         Event::Waiting { why, seconds } => printer.talk(format!("{why}; asking again in {seconds} s")),
         Event::ClockCorrected { seconds } => {
             printer.warn(format!("this computer's clock is {seconds} s off; QDRS corrects it for itself, but set it right"));
         }
-    });
+    }
 }
 
 fn connect_with(settings: &Settings, code: qdrs_core::access::AccessCode, patience: Duration) -> Result<Client, Failure> {

@@ -109,7 +109,8 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
-fn style_bar(colour: bool) -> ProgressStyle {
+/// A bar with the time left.
+pub(crate) fn style_bar(colour: bool) -> ProgressStyle {
     let bar = if colour { "{bar:30.green}" } else { "{bar:30}" };
     style(&format!("{bar} {{pos}} of {{len}}  {{elapsed}} gone, about {{eta}} left  {{msg}}"))
 }
