@@ -10,7 +10,7 @@ use std::{
 
 use qdrs_core::{
     api::Code,
-    batch::{self, Batch, BatchError, Examined, Rules, Taken},
+    batch::{self, BATCH_BYTES_MAX, Batch, BatchError, Examined, Rules, Taken},
     policy::Policy,
 };
 
@@ -85,8 +85,22 @@ impl Reading {
     }
 }
 
-fn open(path: &Path) -> Result<File, BatchError> {
-    File::open(path).map_err(|source| BatchError::Unreadable { path: path.to_owned(), source })
+/// What a batch is read from, several times.
+trait Bytes: io::Read + io::Seek {}
+
+impl<T: io::Read + io::Seek> Bytes for T {}
+
+/// Opens a batch. What comes out of a pipe can be read once only, so it is kept.
+fn open(path: &Path) -> Result<Box<dyn Bytes>, BatchError> {
+    let opened = File::open(path).and_then(|file| -> io::Result<Box<dyn Bytes>> {
+        if file.metadata()?.is_file() {
+            return Ok(Box::new(file));
+        }
+        let mut bytes = Vec::new();
+        file.take(BATCH_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        Ok(Box::new(io::Cursor::new(bytes)))
+    });
+    opened.map_err(|source| BatchError::Unreadable { path: path.to_owned(), source })
 }
 
 /// The owner's policy; its lists are read from beside it. One whose serials only the owner's key can check is refused.
@@ -116,4 +130,21 @@ fn read_up_to(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max { Err(io::Error::from(io::ErrorKind::FileTooLarge)) } else { Ok(bytes) }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{io::Write as _, os::fd::AsRawFd as _};
+
+    use super::*;
+
+    #[test]
+    fn a_batch_may_come_out_of_a_pipe() {
+        let (from, mut to) = io::pipe().expect("opens");
+        to.write_all(b"serial\nA1\nA2\n").expect("fits");
+        drop(to);
+        let path = PathBuf::from(format!("/dev/fd/{}", from.as_raw_fd()));
+        let (batch, _) = Reading::default().batch(&path).expect("reads");
+        assert_eq!(batch.rows.iter().map(|row| &*row.serial).collect::<Vec<_>>(), ["A1", "A2"]);
+    }
 }

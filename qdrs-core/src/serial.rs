@@ -125,6 +125,28 @@ pub enum SerialError {
     },
 }
 
+impl SerialError {
+    /// The same with the serial as it stands where it came from, if only its capital and small letters differ.
+    #[must_use]
+    pub fn as_written(mut self, text: &str) -> Self {
+        match &mut self {
+            Self::Empty { .. } => {}
+            Self::TooShort { serial, .. }
+            | Self::TooLong { serial, .. }
+            | Self::Character { serial, .. }
+            | Self::Pattern { serial, .. }
+            | Self::Rule { serial, .. }
+            | Self::DeviceId { serial, .. } => {
+                let written = Shown::new(text);
+                if written.to_string().eq_ignore_ascii_case(&serial.to_string()) {
+                    *serial = written;
+                }
+            }
+        }
+        self
+    }
+}
+
 impl Explain for SerialError {
     fn code(&self) -> Code {
         Code::SerialInvalid

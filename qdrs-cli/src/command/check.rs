@@ -52,8 +52,9 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
     let skip = args.reading.skip_bad;
     let rate = args.hub_rate.unwrap_or(HUB_RATE_DEFAULT);
     let (examined, judged) = look(args, settings, printer).await?;
+    let examined = if settings.verbose > 0 { examined.in_full() } else { examined };
     let outcome = outcome(&examined, skip);
-    let skip = skip && examined.good() > 0;
+    let skip = skip && examined.can_skip();
     if printer.json {
         events(&examined, &judged, rate, skip, outcome).iter().for_each(|event| printer.event(event));
     } else {
@@ -75,7 +76,7 @@ pub(super) async fn look(args: Args, settings: &mut Settings, printer: Printer) 
         true
     })?;
     let mut judged = Judged { by: rules.name().map(str::to_owned), asked: false, to_make: examined.good() };
-    if ask && examined.good() > 0 && (examined.bad.count() == 0 || args.reading.skip_bad) {
+    if ask && examined.good() > 0 && (examined.bad.count() == 0 || (args.reading.skip_bad && examined.can_skip())) {
         serials.retain(|(line, _)| !examined.bad_has(*line));
         judged.to_make = ask_service(settings, printer, serials, &mut examined).await?;
         judged.asked = true;
@@ -85,7 +86,7 @@ pub(super) async fn look(args: Args, settings: &mut Settings, printer: Printer) 
 
 /// May the batch go to the line?
 fn outcome(examined: &Examined, skip_bad: bool) -> Outcome {
-    if examined.bad.count() == 0 || (skip_bad && examined.good() > 0) { Outcome::AllPassed } else { Outcome::BadInput }
+    if examined.bad.count() == 0 || (skip_bad && examined.can_skip()) { Outcome::AllPassed } else { Outcome::BadInput }
 }
 
 /// Who has judged the serials, and how many are to be made.
@@ -190,6 +191,9 @@ pub(super) fn said(examined: &Examined, judged: &Judged, rate: u32, skip: bool, 
     if let Some(advice) = batch::advice(examined) {
         text.push_str(&format!("{help}help{help:#}  {advice}\n"));
     }
+    if examined.findings.iter().any(|finding| !finding.each.is_empty() || finding.place.contains('…')) {
+        text.push_str(&format!("{help}help{help:#}  `-v` tells each of the rows\n"));
+    }
     text.push_str(&format!("{}\n", verdict(examined, judged, skip)));
     if judged.to_make > 0 && (skip || examined.bad.count() == 0) && !quiet {
         text.push_str(&format!(
@@ -214,6 +218,9 @@ fn verdict(examined: &Examined, judged: &Judged, skip: bool) -> String {
         let are = if bad == 1 { "is" } else { "are" };
         return match good {
             0 => format!("BAD: {bad} of {} can't be used. Mend them, and check again.", rows(examined.rows)),
+            _ if !examined.can_skip() => {
+                format!("BAD: {bad} of {} {are} to be mended; then check again.", rows(examined.rows))
+            }
             _ => format!(
                 "BAD: {bad} of {} {are} to be mended; then check again. Or `--skip-bad` goes on with {}.",
                 rows(examined.rows),
@@ -240,6 +247,7 @@ fn events(examined: &Examined, judged: &Judged, rate: u32, skip: bool, outcome: 
         json!({
             "v": 1, "event": if finding.kind.is_fault() { "fault" } else { "note" }, "kind": finding.kind.word(),
             "rows": finding.rows.pieces(), "count": finding.rows.count(), "at": finding.place, "message": finding.what,
+            "each": finding.each,
         })
     };
     let mut events: Vec<_> = examined.findings.iter().map(finding).collect();

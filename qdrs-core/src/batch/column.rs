@@ -17,6 +17,10 @@ const DIGITS_MIN: usize = 6;
 const ZEROS_MAX: usize = 4;
 /// How few serials have no usual shape.
 const USUAL_MIN: usize = 10;
+/// How many serials of a shape are kept as examples.
+const EXAMPLES_MAX: usize = 20;
+/// How few digits tell nothing of a text that has none.
+const WORD_DIGITS_MIN: usize = 3;
 /// How many serials of another shape are odd, at most.
 const ODD_MAX: usize = 3;
 
@@ -25,8 +29,14 @@ struct Alike {
     rows: Ranges,
     /// Rows whose cell is a number.
     numbers: Ranges,
-    example: String,
+    examples: Vec<(u32, String)>,
     number: String,
+}
+
+impl Alike {
+    fn example(&self) -> &str {
+        self.examples.first().map_or("", |(_, text)| text)
+    }
 }
 
 /// The serials of a column by their shape.
@@ -38,12 +48,14 @@ pub(super) struct Column {
     /// Does each number in digits come after a smaller one?
     rising: Option<bool>,
     last: String,
+    last_row: u32,
 }
 
 impl Column {
     /// Sees one serial.
     pub(super) fn see(&mut self, row: u32, text: &str, kind: Cell) {
         let Some(shape) = shape::of(text) else { return };
+        self.last_row = row;
         if shape::is_digits(&shape) {
             if text.starts_with('0') {
                 self.zero_led = self.zero_led.max(Some(text.len()));
@@ -57,8 +69,8 @@ impl Column {
         }
         let alike = self.shapes.entry(shape).or_default();
         alike.rows.add(row);
-        if alike.example.is_empty() {
-            text.clone_into(&mut alike.example);
+        if alike.examples.len() < EXAMPLES_MAX {
+            alike.examples.push((row, text.to_owned()));
         }
         if kind == Cell::Number {
             alike.numbers.add(row);
@@ -69,7 +81,8 @@ impl Column {
     }
 
     /// Says what the whole of it shows.
-    pub(super) fn conclude(self, findings: &mut Findings) {
+    pub(super) fn conclude(mut self, findings: &mut Findings) {
+        self.say_what_is_no_serial(findings);
         let digits: BTreeMap<usize, &Alike> =
             self.shapes.iter().filter(|(shape, _)| shape::is_digits(shape)).map(|(shape, alike)| (shape.len(), alike)).collect();
         let mut lost = Ranges::default();
@@ -85,7 +98,7 @@ impl Column {
                 && self.rising == Some(false);
             let all = self.zero_led == Some(*longest) || by_chance;
             for (length, alike) in shorter {
-                let (rows, example) = if all { (&alike.rows, &alike.example) } else { (&alike.numbers, &alike.number) };
+                let (rows, example) = if all { (&alike.rows, alike.example()) } else { (&alike.numbers, alike.number.as_str()) };
                 findings.add_rows(
                     Kind::ZerosLost,
                     rows,
@@ -95,13 +108,55 @@ impl Column {
                 lost.join(rows);
                 let rest = alike.rows.count() - rows.count();
                 if rest > 0 && few && *longest >= DIGITS_MIN && length + ZEROS_MAX >= *longest {
-                    findings.add_rows(Kind::Shorter, &alike.rows, &alike.example, &format!("the {longest} of most others"));
+                    findings.add_rows(Kind::Shorter, &alike.rows, alike.example(), &format!("the {longest} of most others"));
                 }
             }
         }
         lost.sort();
         self.say_taken_numbers(&lost, findings);
         self.say_odd_ones(findings);
+    }
+
+    /// A number in the last row, and words, among serials that all look alike and like neither.
+    fn say_what_is_no_serial(&mut self, findings: &mut Findings) {
+        // How many there are, under them.
+        let is_sum = |usual: &str, shape: &str, alike: &Alike| {
+            shape::is_digits(shape)
+                && !shape::is_digits(usual)
+                && shape.len() < usual.len()
+                && alike.rows.count() == 1
+                && alike.rows.first() == Some(self.last_row)
+        };
+        let sum = self.usual(1).and_then(|usual| {
+            self.shapes.iter().find(|(shape, alike)| is_sum(usual, shape, alike)).map(|(shape, _)| shape.clone())
+        });
+        if let Some(alike) = sum.and_then(|shape| self.shapes.remove(&shape)) {
+            findings.add_rows(Kind::Total, &alike.rows, alike.example(), "");
+        }
+        let words = || self.shapes.iter().filter(|(shape, _)| shape::digits(shape) == 0);
+        let (count, all) = (words().map(|(_, alike)| alike.rows.count()).sum::<usize>(), self.count());
+        if self.usual(0).is_none() || count * 3 > all {
+            return;
+        }
+        let words: Vec<String> = words().map(|(shape, _)| shape.clone()).collect();
+        for alike in words.iter().filter_map(|shape| self.shapes.remove(shape)) {
+            let text_of =
+                |row: u32| alike.examples.iter().find(|(told, _)| *told == row).map_or(alike.example(), |(_, text)| text);
+            let rows = alike.rows.pieces().iter().flat_map(|(from, to)| *from..=*to);
+            rows.for_each(|row| findings.add(Kind::Word, row, text_of(row), String::new));
+        }
+    }
+
+    /// The shape of nearly all that has digits, but for so many; none where they look different anyway.
+    fn usual(&self, but: usize) -> Option<&str> {
+        let serials = || self.shapes.iter().filter(|(shape, _)| shape::digits(shape) > 0);
+        let (usual, most) = serials().max_by_key(|(shape, alike)| (alike.rows.count(), *shape))?;
+        let (count, all) = (most.rows.count(), serials().map(|(_, alike)| alike.rows.count()).sum::<usize>());
+        (count > 1 && shape::digits(usual) >= WORD_DIGITS_MIN && (count + but) * 5 >= all * 4).then_some(usual)
+    }
+
+    fn count(&self) -> usize {
+        self.shapes.values().map(|alike| alike.rows.count()).sum()
     }
 
     fn say_taken_numbers(&self, lost: &Ranges, findings: &mut Findings) {
@@ -116,17 +171,17 @@ impl Column {
     }
 
     fn say_odd_ones(&self, findings: &mut Findings) {
-        let total: usize = self.shapes.values().map(|alike| alike.rows.count()).sum();
+        let total = self.count();
         let Some((usual, most)) = self.shapes.iter().max_by_key(|(shape, alike)| (alike.rows.count(), *shape)) else { return };
         if total < USUAL_MIN || most.rows.count() * 5 < total * 4 {
             return;
         }
         for (shape, alike) in self.shapes.iter().filter(|(shape, _)| *shape != usual) {
             if shape.eq_ignore_ascii_case(usual) {
-                findings.add_rows(Kind::Letters, &alike.rows, &alike.example, "the others");
+                findings.add_rows(Kind::Letters, &alike.rows, alike.example(), "the others");
             } else if alike.rows.count() <= ODD_MAX && !shape::is_digits(shape) {
-                for (from, to) in alike.rows.pieces() {
-                    (*from..=*to).for_each(|row| findings.add(Kind::Odd, row, &alike.example, || format!("`{}`", most.example)));
+                for (row, text) in &alike.examples {
+                    findings.add(Kind::Odd, *row, text, || format!("`{}`", most.example()));
                 }
             }
         }
@@ -159,7 +214,19 @@ mod tests {
 
     #[test]
     fn what_looks_like_no_other_is_told() {
-        let list = (0..20).map(|number| format!("AB{:04}", 1000 + number));
-        assert_eq!(said(list.chain(["ab1020".to_owned(), "AB-1021".to_owned()]), Cell::Text), [("letter-case", 1), ("odd", 1)]);
+        let list = (0..20).map(|number| format!("AB{:04}", 1000 + number)).collect::<Vec<_>>().into_iter();
+        let odd = list.clone().chain(["ab1020".to_owned(), "AB-1021".to_owned()]);
+        assert_eq!(said(odd, Cell::Text), [("letter-case", 1), ("odd", 1)]);
+        let ended = list.clone().chain(["EOF".to_owned(), "20".to_owned()]);
+        assert_eq!(said(ended, Cell::Text), [("total-row", 1), ("no-digit", 1)]);
+    }
+
+    #[test]
+    fn words_are_serials_where_others_look_different_or_are_words() {
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(said(texts(&["ALPHA", "BRAVO", "CHARLIE"]), Cell::Text), []);
+        assert_eq!(said(texts(&["K7QMXA", "ABCDEF", "9PLQR2", "XX83ZB"]), Cell::Text), []);
+        assert_eq!(said(texts(&["AB1000", "AB1001", "Ende"]), Cell::Text), [("no-digit", 1)]);
+        assert_eq!(said(texts(&["AB1000", "ALPHA", "BRAVO"]), Cell::Text), []);
     }
 }

@@ -52,17 +52,17 @@ impl Seen {
     }
 }
 
-/// The candidates, read again.
+/// The candidates, read again: what is compared, and where it stood first in which form.
 #[derive(Debug, Default)]
-pub(super) struct Again(HashMap<String, u32>);
+pub(super) struct Again(HashMap<String, (u32, String)>);
 
 impl Again {
-    /// The row where the same serial stood first, if it did.
-    pub(super) fn first(&mut self, serial: String, row: u32) -> Option<u32> {
-        match self.0.entry(serial) {
-            std::collections::hash_map::Entry::Occupied(first) => Some(*first.get()),
+    /// The row where the same key stood first, and its form there, if it did.
+    pub(super) fn first(&mut self, key: String, form: String, row: u32) -> Option<&(u32, String)> {
+        match self.0.entry(key) {
+            std::collections::hash_map::Entry::Occupied(first) => Some(first.into_mut()),
             std::collections::hash_map::Entry::Vacant(place) => {
-                place.insert(row);
+                place.insert((row, form));
                 None
             }
         }
@@ -83,6 +83,8 @@ mod tests {
         assert!(seen.has("A3") && !seen.has("A4"));
         assert_eq!(seen.candidates(), [2, 3, 5, 9, 11]);
         let mut again = Again::default();
-        assert_eq!([("A1", 2), ("A2", 3), ("A1", 5)].map(|(serial, row)| again.first(serial.into(), row)), [None, None, Some(2)]);
+        let firsts = [("A1", "a1", 2), ("A2", "A2", 3), ("A1", "A1", 5)]
+            .map(|(key, form, row)| again.first(key.into(), form.into(), row).cloned());
+        assert_eq!(firsts, [None, None, Some((2, "a1".to_owned()))]);
     }
 }

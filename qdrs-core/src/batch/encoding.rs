@@ -1,8 +1,9 @@
-//! The text of a file, whatever its encoding: UTF-8, UTF-16 or Windows-1252 in, UTF-8 with plain line feeds out.
+//! The text of a file, whatever its encoding: UTF-8, UTF-16, Shift-JIS or Windows-1252 in, UTF-8 with plain line feeds out.
 //!
 //! [`sniff`] looks at the whole file once and decides; [`Decoder`] then reads it in pieces. Neither ever holds more than a
-//! piece. The encoding is the one that a byte order mark names, else UTF-8 if all of the file is; else what is half zeros
-//! is UTF-16, and anything else Windows-1252, which every byte is, so that is said.
+//! piece. The encoding is the one that a byte order mark names, else UTF-8 if all of the file is; else what has the zeros of
+//! UTF-16 is that, what begins with Japanese syllables in Shift-JIS is that, and anything else Windows-1252, which every byte
+//! is, so that is said.
 
 use std::io::{self, Read};
 
@@ -20,6 +21,8 @@ pub(super) enum Encoding {
     Utf16Le,
     /// UTF-16, high byte first.
     Utf16Be,
+    /// Japanese Windows.
+    ShiftJis,
     /// Western Windows, for want of anything better.
     Windows1252,
 }
@@ -30,9 +33,21 @@ impl Encoding {
         match self {
             Self::Utf8 => "UTF-8",
             Self::Utf16Le | Self::Utf16Be => "UTF-16",
+            Self::ShiftJis => "Shift-JIS",
             Self::Windows1252 => "Windows-1252",
         }
     }
+}
+
+/// Why a file is no text that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoText {
+    /// Programs, pictures and the like.
+    Binary,
+    /// UTF-32.
+    Utf32,
+    /// Most of its bytes are no ASCII, and serials are.
+    Foreign,
 }
 
 /// What a look at all of a file told.
@@ -45,8 +60,8 @@ pub(super) struct Sniffed {
     returns: bool,
     /// The first line that is not UTF-8, where that matters.
     pub(super) not_utf8: Option<u32>,
-    /// Is it most likely no text at all?
-    pub(super) binary: bool,
+    /// Why it is most likely no text that can be read, if it is not.
+    pub(super) no_text: Option<NoText>,
     /// Its length in bytes.
     pub(super) bytes: u64,
 }
@@ -56,8 +71,8 @@ pub(super) fn sniff(mut from: impl Read, bytes_max: u64) -> io::Result<Sniffed> 
     let mut piece = vec![0; PIECE_BYTES];
     // The start of a character whose end is in the next piece stays at the front of the buffer.
     let (mut kept, mut bytes, mut lines) = (0, 0_u64, 1_u32);
-    let mut found = Sniffed { encoding: Encoding::Utf8, mark: 0, returns: false, not_utf8: None, binary: false, bytes: 0 };
-    let mut named = false;
+    let mut found = Sniffed { encoding: Encoding::Utf8, mark: 0, returns: false, not_utf8: None, no_text: None, bytes: 0 };
+    let (mut named, mut fallback) = (false, Encoding::Windows1252);
     loop {
         let read = read_full(&mut from, &mut piece[kept..])?;
         let (first, last) = (bytes == 0, read == 0);
@@ -65,7 +80,11 @@ pub(super) fn sniff(mut from: impl Read, bytes_max: u64) -> io::Result<Sniffed> 
         let text = &piece[..kept + read];
         if first {
             (found.encoding, found.mark, named) = begins_as(text);
-            found.binary = looks_binary(found.encoding, &text[..text.len().min(BEGINNING_BYTES)]);
+            let beginning = &text[..text.len().min(BEGINNING_BYTES)];
+            found.no_text = no_text(found.encoding, named, beginning);
+            if is_shift_jis(beginning) {
+                fallback = Encoding::ShiftJis;
+            }
         }
         found.returns |= text.contains(&b'\r');
         if found.encoding == Encoding::Utf8 && found.not_utf8.is_none() {
@@ -87,7 +106,10 @@ pub(super) fn sniff(mut from: impl Read, bytes_max: u64) -> io::Result<Sniffed> 
     }
     // A mark says UTF-8, and some rows are not: every other encoding would be worse.
     if found.not_utf8.is_some() && !named {
-        found.encoding = Encoding::Windows1252;
+        found.encoding = fallback;
+        if fallback == Encoding::ShiftJis {
+            found.no_text = None;
+        }
     }
     // Half of its bytes are carriage returns' other halves, perhaps.
     found.returns |= matches!(found.encoding, Encoding::Utf16Le | Encoding::Utf16Be);
@@ -104,9 +126,15 @@ fn begins_as(bytes: &[u8]) -> (Encoding, usize, bool) {
         _ => {
             let zeros = |parity: usize| bytes.iter().take(BEGINNING_BYTES).skip(parity).step_by(2).filter(|b| **b == 0).count();
             let (even, odd, half) = (zeros(0), zeros(1), bytes.len().min(BEGINNING_BYTES) / 2);
+            let has_unit = |unit: [u8; 2]| bytes.chunks_exact(2).any(|other| other == unit);
             if odd * 10 > half * 7 && even * 10 < half * 3 {
                 (Encoding::Utf16Le, 0, false)
             } else if even * 10 > half * 7 && odd * 10 < half * 3 {
+                (Encoding::Utf16Be, 0, false)
+            } else if odd * 10 > half && even * 20 < odd && has_unit([b'\n', 0]) {
+                // Texts beyond Latin have fewer zeros, but all on the same side.
+                (Encoding::Utf16Le, 0, false)
+            } else if even * 10 > half && odd * 20 < even && has_unit([0, b'\n']) {
                 (Encoding::Utf16Be, 0, false)
             } else {
                 (Encoding::Utf8, 0, false)
@@ -115,10 +143,32 @@ fn begins_as(bytes: &[u8]) -> (Encoding, usize, bool) {
     }
 }
 
-/// One control character in ten is more than any list has.
-fn looks_binary(encoding: Encoding, bytes: &[u8]) -> bool {
-    let odd = bytes.iter().filter(|byte| **byte < 0x20 && !matches!(byte, b'\t' | b'\r' | b'\n' | 0x1a | 0x1d)).count();
-    matches!(encoding, Encoding::Utf8 | Encoding::Windows1252) && odd * 10 > bytes.len()
+/// One control character in ten is more than any list has, and so are more characters of another alphabet than serials.
+fn no_text(encoding: Encoding, named: bool, bytes: &[u8]) -> Option<NoText> {
+    let share =
+        |wanted: fn(&u8) -> bool, in_ten: usize| bytes.iter().filter(|byte| wanted(byte)).count() * 10 > bytes.len() * in_ten;
+    let zeros_in_four = bytes.chunks_exact(4).filter(|unit| matches!(unit, [0, 0, 0, _] | [_, 0, 0, 0])).count();
+    if zeros_in_four * 8 > bytes.len() {
+        return Some(NoText::Utf32);
+    }
+    if encoding != Encoding::Utf8 {
+        return None;
+    }
+    if share(|byte| *byte < 0x20 && !matches!(byte, b'\t' | b'\r' | b'\n' | 0x1a | 0x1d), 1) {
+        return Some(NoText::Binary);
+    }
+    let is_utf8 = named || std::str::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true);
+    (!is_utf8 && share(|byte| *byte >= 0x80, 6)).then_some(NoText::Foreign)
+}
+
+/// Is it whole in Shift-JIS, with syllables that no western text has by chance?
+fn is_shift_jis(beginning: &[u8]) -> bool {
+    let mut decoder = encoding_rs::SHIFT_JIS.new_decoder_without_bom_handling();
+    let mut text = String::with_capacity(decoder.max_utf8_buffer_length(beginning.len()).unwrap_or(0));
+    // The beginning may end within a character.
+    let (_, _, broken) = decoder.decode_to_string(beginning, &mut text, false);
+    let kana = text.chars().filter(|c| matches!(c, '\u{3041}'..='\u{30ff}')).count();
+    !broken && kana > 1
 }
 
 fn count_lines(bytes: &[u8]) -> u32 {
@@ -162,6 +212,7 @@ impl<R: Read> Decoder<R> {
             Encoding::Utf8 => Some(encoding_rs::UTF_8.new_decoder_without_bom_handling()),
             Encoding::Utf16Le => Some(encoding_rs::UTF_16LE.new_decoder_without_bom_handling()),
             Encoding::Utf16Be => Some(encoding_rs::UTF_16BE.new_decoder_without_bom_handling()),
+            Encoding::ShiftJis => Some(encoding_rs::SHIFT_JIS.new_decoder_without_bom_handling()),
             Encoding::Windows1252 => Some(encoding_rs::WINDOWS_1252.new_decoder_without_bom_handling()),
         };
         Self {
@@ -269,6 +320,32 @@ mod tests {
             (windows, Encoding::Windows1252),
         ] {
             assert_eq!(decoded(&bytes), (encoding, plain.to_owned()));
+        }
+        let japanese = "シリアル番号,色\nA1,赤\n";
+        for (bytes, encoding) in [
+            (encoding_rs::SHIFT_JIS.encode(japanese).0.into_owned(), Encoding::ShiftJis),
+            (utf16(japanese, u16::to_le_bytes), Encoding::Utf16Le),
+            (utf16(japanese, u16::to_be_bytes), Encoding::Utf16Be),
+        ] {
+            assert_eq!(decoded(&bytes), (encoding, japanese.to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_told_by_its_kind() {
+        let utf32: Vec<u8> = "serial\nA1\n".chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+        let marked = [b"\xFF\xFE\0\0".to_vec(), utf32.clone()].concat();
+        // EBCDIC, as code page 037 has it.
+        let ebcdic = b"\xA2\x85\x99\x89\x81\x93\x25\xD8\xC4\x60\xF0\xF0\xF4\xF1\xF7\xF1\xF3\x25".to_vec();
+        for (bytes, why) in [
+            (utf32, Some(NoText::Utf32)),
+            (marked, Some(NoText::Utf32)),
+            (ebcdic, Some(NoText::Foreign)),
+            (vec![b'a', 1, 2, b'b', 3], Some(NoText::Binary)),
+            ("größe, größer, ПРИВЕТ МИР".into(), None),
+            (encoding_rs::WINDOWS_1252.encode("serial;größe\nA1;3").0.into_owned(), None),
+        ] {
+            assert_eq!(sniff(&bytes[..], u64::MAX).expect("reads").no_text, why, "{bytes:?}");
         }
     }
 

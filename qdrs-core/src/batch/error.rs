@@ -62,6 +62,9 @@ impl Explain for BatchError {
                 let mend = advice(examined).unwrap_or("mend the rows and save the file");
                 match examined.good() {
                     0 => mend.to_owned(),
+                    _ if !examined.can_skip() => {
+                        format!("{mend}; nothing was done yet, and `--skip-bad` would leave out rows that nobody could read")
+                    }
                     good => format!("{mend}; nothing was done yet, and `--skip-bad` goes on with {}", good_ones(good)),
                 }
             }

@@ -7,10 +7,18 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use crate::{api::Code, explain::Explain, serial::Shown};
 
-use super::{kind::Kind, layout, ranges::Ranges};
+use super::{
+    kind::Kind,
+    layout,
+    ranges::{Ranges, TOLD_MAX},
+};
 
 /// How many rows of a kind that a person mends one by one are told one by one.
-const ALONE_MAX: usize = 5;
+const ALONE_MAX: usize = 20;
+/// How many rows of such a kind keep a sentence of their own, for a report.
+const SENTENCES_MAX: usize = 10_000;
+/// How many refused serials are held against those that they may have been.
+const NEAREST_MAX: usize = 100;
 /// How much of a text is repeated, in characters.
 const SHOWN_CHARS_MAX: usize = 48;
 
@@ -25,8 +33,17 @@ pub struct Finding {
     pub place: String,
     /// The sentence, without the place.
     pub what: String,
+    /// Where the sentence is of many rows that a person mends one by one: each row with its own, of the first 10,000.
+    pub each: Vec<(u32, String)>,
     /// The file.
     pub path: PathBuf,
+}
+
+impl Finding {
+    /// Are there rows in it that nobody could read?
+    pub(super) fn loses_rows(&self) -> bool {
+        matches!(self.kind, Kind::Lines | Kind::Unclosed) && self.rows.count() > 1
+    }
 }
 
 impl fmt::Display for Finding {
@@ -57,12 +74,16 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    fn place(&self, kind: Kind, rows: &Ranges) -> String {
+    /// `lines 2, 5, 8`, at most so many pieces.
+    pub(super) fn place(&self, kind: Kind, rows: &Ranges, pieces_max: usize) -> String {
+        if rows.count() == 0 {
+            return String::new();
+        }
         let whole_row = matches!(kind, Kind::Comment | Kind::EmptyRow | Kind::Title | Kind::Header | Kind::Wider);
         let mut place = match &self.letter {
-            Some(_) if whole_row => rows.said("row", ""),
-            Some(letter) => rows.said("cell", letter),
-            None => rows.said("line", ""),
+            Some(_) if whole_row => rows.said("row", "", pieces_max),
+            Some(letter) => rows.said("cell", letter, pieces_max),
+            None => rows.said("line", "", pieces_max),
         };
         if rows.pieces().iter().any(|(from, to)| to - from > 1) || rows.pieces().len() > 6 {
             place.push_str(&format!(" ({} rows)", rows.count()));
@@ -87,12 +108,15 @@ impl Grid {
     }
 }
 
-/// The first of a kind are kept, to be told one by one or as an example.
+/// The first of a kind are kept, to be told one by one or as an example. In the order of the file.
 #[derive(Debug, Default)]
 struct Group {
     rows: Ranges,
-    examples: Vec<(u32, String, String)>,
+    examples: Vec<Example>,
 }
+
+/// A row, its text, and what belongs to it.
+type Example = (u32, String, String);
 
 /// All that was found, by kind.
 #[derive(Debug, Default)]
@@ -103,7 +127,7 @@ impl Findings {
     pub(super) fn add(&mut self, kind: Kind, row: u32, x: &str, y: impl FnOnce() -> String) {
         let group = self.0.entry(kind).or_default();
         group.rows.add(row);
-        if group.examples.len() < ALONE_MAX {
+        if group.examples.len() < if kind.is_mended_row_by_row() { SENTENCES_MAX } else { 1 } {
             group.examples.push((row, shown(x), y()));
         }
     }
@@ -120,7 +144,7 @@ impl Findings {
     pub(super) fn add_taken(&mut self, kind: Kind, from: u32, to: u32, x: &str) -> usize {
         let group = self.0.entry(kind).or_default();
         group.rows.add_all(from, to);
-        if group.examples.len() < ALONE_MAX {
+        if group.examples.is_empty() {
             group.examples.push((from, shown(x), String::new()));
         }
         (to.saturating_sub(from) as usize) + 1
@@ -143,7 +167,7 @@ impl Findings {
     /// Adds to each serial that the policy refuses which one it may have been. For the examples only: nobody reads more.
     pub(super) fn explain(&mut self, nearest: &dyn Fn(&str) -> Option<String>) {
         for (_, group) in self.0.iter_mut().filter(|(kind, _)| matches!(kind, Kind::Refused(_))) {
-            for (_, text, why) in &mut group.examples {
+            for (_, text, why) in group.examples.iter_mut().take(NEAREST_MAX) {
                 if let Some(nearest) = nearest(text) {
                     why.push_str("; ");
                     why.push_str(&nearest);
@@ -171,27 +195,33 @@ impl Findings {
         let mut told = Vec::new();
         for (kind, mut group) in self.0 {
             group.rows.sort();
-            let mut say = |rows: Ranges, (_, x, y): &(u32, String, String)| {
-                let (one, many) = kind.sentences();
-                let what = if rows.count() > 1 { many } else { one };
-                // The text of the file last: whatever it holds, it is not a place to put something.
-                let what = what.split("{y}").map(|part| part.replace("{x}", x)).collect::<Vec<_>>().join(y);
-                let place = if rows.count() == 0 { String::new() } else { grid.place(kind, &rows) };
-                told.push(Finding { kind, rows, place, what, path: grid.path.clone() });
+            group.examples.sort_by_key(|example| example.0);
+            let one = |example: &Example| filled(kind.sentences().0, example);
+            let mut say = |rows: Ranges, what: String, each: Vec<(u32, String)>| {
+                let place = grid.place(kind, &rows, TOLD_MAX);
+                told.push(Finding { kind, rows, place, what, each, path: grid.path.clone() });
             };
-            if kind.is_mended_row_by_row() && group.rows.count() == group.examples.len() {
+            let (count, kept) = (group.rows.count(), group.examples.len());
+            if kind.is_mended_row_by_row() && count == kept && count <= ALONE_MAX {
                 for example in &group.examples {
-                    let mut row = Ranges::default();
-                    row.add(example.0);
-                    say(row, example);
+                    say(Ranges::from(example.0), one(example), Vec::new());
                 }
-            } else if let Some(first) = group.examples.iter().min_by_key(|example| example.0) {
-                say(group.rows.clone(), first);
+            } else if let Some(first) = group.examples.first() {
+                let what = if count > 1 { filled(kind.sentences().1, first) } else { one(first) };
+                let each = group.examples.iter().filter(|_| kind.is_mended_row_by_row());
+                let each = each.map(|example| (example.0, one(example))).collect();
+                say(group.rows, what, each);
             }
         }
         told.sort_by_key(|finding| (!finding.kind.is_fault(), finding.rows.first().unwrap_or(0), finding.kind));
         told
     }
+}
+
+/// A sentence with what belongs to it.
+fn filled(sentence: &str, (_, x, y): &Example) -> String {
+    // The text of the file last: whatever it holds, it is not a place to put something.
+    sentence.split("{y}").map(|part| part.replace("{x}", x)).collect::<Vec<_>>().join(y)
 }
 
 /// A text as a person sees it in the spreadsheet, but never longer than a line, and nothing that can't be seen.

@@ -13,14 +13,16 @@ use super::{
     duplicates::Seen,
     finding::{Findings, Grid},
     kind::Kind,
-    layout::Layout,
+    layout::{Layout, is_a_name},
     ranges::Ranges,
     record::{Cell, Record},
     rules::{self, Rules},
     shape,
-    text::is_comment,
+    text::{SEPARATORS, is_comment},
 };
 
+/// How short a text may be a serial though columns are called so, as `S-N`.
+const NAME_BYTES_MIN: usize = 6;
 /// The most zeros that are put back to explain a serial.
 const ZEROS_MAX: usize = 12;
 
@@ -87,17 +89,25 @@ impl<'a> Judge<'a> {
     /// Looks at one row. None when it is no serial, or a bad one.
     pub(super) fn judge<'r>(&mut self, record: &'r Record) -> Option<Good<'r>> {
         let line = record.line;
+        if let Some(kind) = record.fault() {
+            self.note_broken(record, kind);
+            return None;
+        }
         if self.layout.header.is_some_and(|header| line <= header) {
+            if self.swallows_rows(record) {
+                self.rows += 1;
+                return None;
+            }
             if self.layout.title.is_some_and(|title| title <= line) && Some(line) != self.layout.header && !record.is_blank() {
                 self.findings.add(Kind::Title, line, "", String::new);
             }
             return None;
         }
         let serial = record.get(self.layout.column);
-        if serial.trim().is_empty() && record.is_blank() {
+        if record.is_blank() {
             return None;
         }
-        if !self.grid.is_sheet() && is_comment(record.get(0)) {
+        if !self.grid.is_sheet() && self.is_remark(record) {
             self.note_gap(line);
             self.next = line + 1;
             self.findings.add(Kind::Comment, line, "", String::new);
@@ -132,10 +142,41 @@ impl<'a> Judge<'a> {
         (self.findings, self.seen, self.rows)
     }
 
+    /// A comment, but not a row that is numbered `# 1`.
+    fn is_remark(&self, record: &Record) -> bool {
+        let (first, serial) = (record.get(0), record.get(self.layout.column).trim());
+        if !first.starts_with('#') || self.layout.column == 0 {
+            return is_comment(first);
+        }
+        let alone = serial.is_empty() && record.cells().skip(1).all(|cell| cell.trim().is_empty());
+        if serial.is_empty() {
+            is_comment(first) || (alone && !damage::is_error_value(first))
+        } else {
+            is_comment(first) && !self.is_like_others(serial)
+        }
+    }
+
+    /// Is the text a serial: by the owner's policy, or without one by the shape of the others?
+    fn is_like_others(&self, text: &str) -> bool {
+        match (&self.layout.shape, self.rules.own) {
+            (_, true) => self.rules.check(text).is_ok(),
+            (usual @ Some(_), false) => shape::of(text) == *usual,
+            (None, false) => false,
+        }
+    }
+
     fn note_gap(&mut self, line: u32) {
         if self.rows > 0 && line > self.next {
             self.findings.add_range(Kind::EmptyRow, self.next, line - 1);
         }
+    }
+
+    /// A row that is none takes all of its lines with it.
+    fn note_broken(&mut self, record: &Record, kind: Kind) {
+        let (line, more) = (record.line, record.lines_more);
+        self.note_gap(line);
+        self.next = line + 1 + more;
+        self.rows += self.findings.add_taken(kind, line, line + more, record.get(0).trim());
     }
 
     /// Does a quotation mark hold further rows in this one? A note of several lines is none, one with serials in it is.
@@ -144,21 +185,41 @@ impl<'a> Judge<'a> {
         if more == 0 {
             return false;
         }
-        let is_serial = |text: &str| match (self.rules.own, &self.layout.shape) {
-            (true, _) => self.rules.check(text).is_ok(),
-            (false, usual) => usual.is_some() && shape::of(text) == *usual,
-        };
-        let holds_rows = |cell: &str| {
-            cell.lines().skip(1).any(|line| line.split([',', ';', '\t', '|', '"']).any(|text| is_serial(text.trim())))
-        };
-        let serial = record.get(self.layout.column);
-        if !serial.trim().contains('\n') && !record.cells().any(holds_rows) {
+        let column = self.layout.column;
+        let is_row = self.layout.header.is_none_or(|header| record.line > header);
+        let serial_has_lines = is_row && record.get(column).trim().contains('\n');
+        if !serial_has_lines && !record.cells().any(|cell| self.holds_rows(cell)) {
             return false;
         }
         let first = record.cells().find(|cell| cell.contains('\n')).and_then(|cell| cell.lines().next()).unwrap_or_default();
         // The row itself is counted already.
         self.rows += self.findings.add_taken(Kind::Lines, record.line, record.line + more, first) - 1;
         true
+    }
+
+    /// Are there rows in the lines of a cell after its first?
+    fn holds_rows(&self, cell: &str) -> bool {
+        let lines = || cell.lines().skip(1);
+        if lines().any(|line| {
+            line.split(|c: char| c == '"' || SEPARATORS.map(char::from).contains(&c)).any(|text| self.is_like_others(text.trim()))
+        }) {
+            return true;
+        }
+        // Serials of no one shape: a line that has the list's columns, and a word with a digit where the serial is.
+        let like_a_row = |line: &&str| {
+            SEPARATORS.iter().any(|separator| {
+                let mut cells = line.split(char::from(*separator));
+                let serial = cells.clone().nth(self.layout.column).unwrap_or_default().trim();
+                let is_word = serial.len() > 1 && !serial.contains(char::is_whitespace);
+                self.layout.width > 1
+                    && cells.by_ref().count() == self.layout.width
+                    && is_word
+                    && serial.contains(|c: char| c.is_ascii_digit())
+            })
+        };
+        let (alike, all) = (lines().filter(like_a_row).count(), lines().count());
+        let one_tells = !self.rules.own && self.layout.shape.is_none();
+        alike * 2 >= all && alike >= if one_tells { 1 } else { 2 }
     }
 
     /// The serial in a row, if it can be made.
@@ -186,7 +247,7 @@ impl<'a> Judge<'a> {
             Ok(sound) if self.rules.own || self.is_plausible(record, sound.0) => sound,
             Ok(_) => return None,
             Err(error) => {
-                self.refused(record, text, &error);
+                self.refused(record, text, error);
                 return None;
             }
         };
@@ -194,7 +255,7 @@ impl<'a> Judge<'a> {
             self.findings.add(Kind::Marked, line, text, || serial.to_owned());
         }
         self.note(record, raw, serial, &normal);
-        self.seen.see(&normal, line);
+        self.seen.see(&self.rules.key(&normal), line);
         Some(serial)
     }
 
@@ -203,13 +264,51 @@ impl<'a> Judge<'a> {
         if self.note_damage(record.line, serial) {
             return false;
         }
-        self.layout.shape.is_none() || shape::of(serial) == self.layout.shape || !self.note_shifted(record)
+        if self.layout.shape.is_some() && shape::of(serial) == self.layout.shape {
+            return true;
+        }
+        !self.note_other_separator(record, serial) && (self.layout.shape.is_none() || !self.note_shifted(record))
     }
 
     /// Says what was done to a text, if it can be seen.
     fn note_damage(&mut self, line: u32, text: &str) -> bool {
-        let kind = if is_total(text) { Some(Kind::Total) } else { damage::of(text).map(Kind::Damaged) };
+        let kind = self.what_was_done(text);
         kind.inspect(|kind| self.findings.add(*kind, line, text, String::new)).is_some()
+    }
+
+    fn what_was_done(&self, text: &str) -> Option<Kind> {
+        if is_total(text) {
+            return Some(Kind::Total);
+        }
+        let is_name = |name: &String| name.eq_ignore_ascii_case(text);
+        if self.layout.name.as_ref().is_some_and(is_name) || (text.len() >= NAME_BYTES_MIN && is_a_name(text)) {
+            return Some(Kind::HeaderAgain);
+        }
+        if let Some(damage) = damage::of(text) {
+            return Some(Kind::Damaged(damage));
+        }
+        if !text.contains(char::is_alphanumeric) {
+            return Some(Kind::Ruler);
+        }
+        // `#VALEUR!`, in whatever language.
+        if text.starts_with('#') {
+            return Some(if text.ends_with(['!', '?']) { Kind::Damaged(Damage::ErrorValue) } else { Kind::Hash });
+        }
+        let quoted = |mark: char| text.len() > 2 && text.starts_with(mark) && text.ends_with(mark);
+        (quoted('"') || quoted('\'')).then_some(Kind::Quoted)
+    }
+
+    /// Says that a row is not separated as the others are, if it looks like that.
+    fn note_other_separator(&mut self, record: &Record, text: &str) -> bool {
+        let alone = record.len() == 1 && self.layout.width > 1 && self.layout.shape.is_none() && !self.rules.own;
+        let parts = |separator: &u8| {
+            text.split_once(char::from(*separator)).is_some_and(|(first, _)| alone || self.is_like_others(first.trim()))
+        };
+        let found = SEPARATORS.iter().any(parts);
+        if found {
+            self.findings.add(Kind::OtherSeparator, record.line, text, String::new);
+        }
+        found
     }
 
     fn damaged(&mut self, kind: Kind, line: u32, text: &str) -> Option<()> {
@@ -218,7 +317,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Says why a text is no serial. The one place where a policy's word becomes a row's fault.
-    fn refused(&mut self, record: &Record, text: &str, error: &SerialError) {
+    fn refused(&mut self, record: &Record, text: &str, error: SerialError) {
         let line = record.line;
         if self.note_damage(line, damage::unmarked(text).unwrap_or(text)) {
             return;
@@ -227,10 +326,10 @@ impl<'a> Judge<'a> {
             let whole = Shown::new(&whole);
             return self.findings.add(Kind::ZerosLost, line, text, || format!("`{whole}`"));
         }
-        if self.note_shifted(record) {
+        if self.note_other_separator(record, text) || self.note_shifted(record) {
             return;
         }
-        self.findings.add(Kind::Refused(word_of(error)), line, text, || error.to_string());
+        self.findings.add(Kind::Refused(word_of(&error)), line, text, || error.as_written(text).to_string());
     }
 
     /// Says that the serial stands in another column, if it does.

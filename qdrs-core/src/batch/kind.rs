@@ -26,15 +26,29 @@ pub enum Kind {
     Missing,
     /// A sum under the list.
     Total,
+    /// The header, in the middle of the list.
+    HeaderAgain,
+    /// `----------`.
+    Ruler,
+    /// A word without a digit among serials that have digits.
+    Word,
+    /// `#QD-0041713`, or a comment: nobody knows.
+    Hash,
+    /// The row is separated by another sign than the others.
+    OtherSeparator,
+    /// Quotation marks that are not those of the file.
+    Quoted,
     /// The serial runs over several lines.
     Lines,
     /// A quotation mark opens, and nothing closes it.
     Unclosed,
     /// It stands in the list before.
     Duplicate,
+    /// It stands in the list before, but for capital and small letters, and no policy says whether that is another one.
+    CapitalsOnly,
     /// The policy, or what holds for every serial, refuses it. The word tells its kinds apart.
     Refused(&'static str),
-    /// The row never ends.
+    /// The row is longer than any.
     TooLong,
     /// More columns than any list has.
     TooWide,
@@ -107,9 +121,16 @@ impl Kind {
             Self::Shifted => "shifted",
             Self::Missing => "no-serial",
             Self::Total => "total-row",
+            Self::HeaderAgain => "header-again",
+            Self::Ruler => "ruler",
+            Self::Word => "no-digit",
+            Self::Hash => "number-sign",
+            Self::OtherSeparator => "other-separator",
+            Self::Quoted => "quotation-marks",
             Self::Lines => "several-lines",
             Self::Unclosed => "quote-not-closed",
             Self::Duplicate => "duplicate",
+            Self::CapitalsOnly => "duplicate-but-for-capitals",
             Self::Refused(_) => "serial-invalid",
             Self::TooLong => "row-too-long",
             Self::TooWide => "too-many-columns",
@@ -146,7 +167,17 @@ impl Kind {
 
     /// Is each row of it for somebody to look at, rather than all to be exported again?
     pub(super) fn is_mended_row_by_row(self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Duplicate | Self::Missing | Self::NotFree(_) | Self::Shifted | Self::Odd)
+        matches!(
+            self,
+            Self::Refused(_)
+                | Self::Duplicate
+                | Self::CapitalsOnly
+                | Self::Missing
+                | Self::Word
+                | Self::NotFree(_)
+                | Self::Shifted
+                | Self::Odd
+        )
     }
 
     /// The sentence for one row, and for several with the first as example. `{x}` is its text, `{y}` what belongs to it.
@@ -219,26 +250,60 @@ impl Kind {
                 "`{x}` is a total under the list, not a serial; delete the row",
                 "these rows are totals, as `{x}`, not serials; delete them",
             ),
+            Self::HeaderAgain => (
+                "`{x}` is the header once more, as where two lists were put together; delete the row",
+                "these rows are the header once more, as where several lists were put together; delete them",
+            ),
+            Self::Ruler => (
+                "`{x}` has neither a letter nor a digit, so it is no serial; delete the row",
+                "these have neither a letter nor a digit, as `{x}`, so they are no serials; delete the rows",
+            ),
+            Self::Word => (
+                "`{x}` has no digit and all other serials have, so it is hardly one; delete the row, or hand in the policy \
+                 (`--policy FILE`) that takes it",
+                "these have no digit and all other serials have, as `{x}`, so they are hardly serials; delete the rows, or hand in \
+                 the policy (`--policy FILE`) that takes them",
+            ),
+            Self::Hash => (
+                "`{x}` may be a serial or a remark; take out the `#`, or put a blank after it if the row is to be left out",
+                "these may be serials or remarks, as `{x}`; take out the `#`, or put a blank after it if the rows are to be left out",
+            ),
+            Self::OtherSeparator => (
+                "`{x}` is separated by another sign than the rest of the list; write the row as the others are written",
+                "these rows are separated by another sign than the rest of the list, as `{x}`; write them as the others are written",
+            ),
+            Self::Quoted => (
+                "`{x}` still has its quotation marks: a blank stands before them, or the other rows use others; take them out",
+                "these still have their quotation marks, as `{x}`: blanks stand before them, or the other rows use others; take them \
+                 out",
+            ),
             Self::Lines => (
                 "a quotation mark makes one row of these, from `{x}` on; take the mark out, or close it",
                 "a quotation mark makes one row of these, from `{x}` on; take the mark out, or close it",
             ),
             Self::Unclosed => (
                 "a quotation mark opens here and is never closed; take it out, or close it",
-                "a quotation mark opens in the first of these rows and is never closed; take it out, or close it",
+                "a quotation mark opens in the first of these rows and is never closed, so nothing from there to the end could be \
+                 read; take it out, or close it",
             ),
             Self::Duplicate => (
                 "serial `{x}` stands in {y} already; take one of them out",
                 "these serials stand in the list already; the first is `{x}`, which stands in {y} too",
             ),
+            Self::CapitalsOnly => (
+                "`{x}` is {y} but for capital and small letters; take one of them out, or hand in the policy (`--policy FILE`) that \
+                 takes both",
+                "these differ from serials above in capital and small letters only, as `{x}` from {y}; take them out, or hand in the \
+                 policy (`--policy FILE`) that takes both",
+            ),
             Self::Refused(_) => ("{y}", "these serials are refused; the first: {y}"),
             Self::TooLong => (
-                "the row does not end within 64 KiB; close the quotation mark that is open",
-                "the row does not end within 64 KiB; close the quotation mark that is open",
+                "the row is longer than 64 KiB; is it a list with one serial a row?",
+                "these rows are longer than 64 KiB; is it a list with one serial a row?",
             ),
             Self::TooWide => (
                 "the row has more than 256 columns; is it a list with one serial a row?",
-                "the row has more than 256 columns; is it a list with one serial a row?",
+                "these rows have more than 256 columns; is it a list with one serial a row?",
             ),
             Self::TooMany => (
                 "a batch has at most {y} serials, and here begins one more; divide it into several files",

@@ -14,8 +14,10 @@ use super::{
 
 /// How many rows are looked at.
 pub(super) const HEAD_ROWS: usize = 200;
-/// How many rows a title above the header may take.
+/// How many rows a title may take above a header that only speaks of serials, or is one by its looks.
 const TITLE_ROWS_MAX: usize = 10;
+/// How many rows may stand above a header with a column's very name.
+const HEADER_ROW_MAX: usize = 50;
 /// How few rows tell nothing about a column.
 const ROWS_MIN: usize = 3;
 /// How few digits no serial has, for a column that nobody named.
@@ -26,7 +28,7 @@ pub(super) const EXTRA_COLUMNS_MAX: usize = 32;
 const NAME_CHARS_MAX: usize = 64;
 
 /// What a column of serials is called, without blanks and signs.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 30] = [
     "serial",
     "serialnumber",
     "serialno",
@@ -51,6 +53,12 @@ const NAMES: [&str; 24] = [
     "序列号",
     "序號",
     "シリアル番号",
+    "シリアル",
+    "シリアルno",
+    "製造番号",
+    "序列號",
+    "ndesérie",
+    "ndeserie",
 ];
 
 /// Which columns somebody asks for.
@@ -75,6 +83,12 @@ impl Asked<'_> {
         }
     }
 }
+
+/// What a longer name has in it.
+const STEMS: [&str; 6] = ["serial", "seriennummer", "seriennr", "numérodesérie", "numerodeserie", "serienummer"];
+
+/// What goes on after `serial` where no number is meant: an interface, or a day on which something was serialised.
+const OTHER_SERIAL: [&str; 8] = ["interface", "port", "is", "iz", "cable", "bus", "console", "comm"];
 
 /// Where things stand in each row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +137,9 @@ fn word(cell: &str) -> String {
 /// "Serial number of the device": nobody's serial says so and has no digit.
 fn speaks_of_serials(cell: &str) -> bool {
     let word = word(cell);
-    is_a_name(cell) || (word.contains("serial") && !word.contains(|c: char| c.is_ascii_digit()))
+    let speaks =
+        |stem: &&str| word.split_once(*stem).is_some_and(|(_, rest)| !OTHER_SERIAL.iter().any(|other| rest.starts_with(other)));
+    is_a_name(cell) || (!word.contains(|c: char| c.is_ascii_digit()) && STEMS.iter().any(speaks))
 }
 
 impl Layout {
@@ -146,7 +162,14 @@ impl Layout {
         let mut guessed = false;
         let column = match (asked.column, header) {
             (Some(name), _) => requested(name)?,
-            (None, Some(header)) if header.cells().any(speaks_of_serials) => by_name(header, asked)?,
+            (None, Some(header)) if header.cells().any(speaks_of_serials) => by_name(header, &alike, rules, asked, letters)?,
+            _ if several_in_a_row(rows, rules) => {
+                return Err(Unclear {
+                    line: rows.first().map(|row| row.line),
+                    why: format!("the row has several texts that look like serial numbers, {} and others", shown(0)),
+                    help: "write one serial number a row; or, if one of these is meant, say `--column N`".into(),
+                });
+            }
             _ => match alike[..] {
                 // Nothing looks like serials, or the first column does and no other.
                 [] | [0] => 0,
@@ -205,15 +228,70 @@ fn header(head: &[Record], asked: &Asked<'_>, rules: &Rules, letters: bool) -> O
         (!has_digit(row) || place_of(name.trim(), letters).is_none()) && row.cells().any(|cell| same(cell, name))
     };
     let wanted = |row: &Record| !names.is_empty() && names.iter().all(|name| has(row, name));
-    let named = head.iter().take(TITLE_ROWS_MAX).position(|row| row.cells().any(speaks_of_serials) || wanted(row));
-    if named.is_some() {
-        return named;
+    let below_data = first_data(head, rules).unwrap_or(head.len());
+    let above = |rows_max: usize| head.iter().enumerate().take(rows_max.min(below_data));
+    // One cell above several is a title, whatever it speaks of.
+    let wide = head.iter().filter(|row| filled(row) > 1).count() * 2 > head.len();
+    let full = |row: &Record| !wide || filled(row) > 1;
+    let exact = |row: &Record| row.cells().any(is_a_name) || wanted(row);
+    let speaks = |row: &Record| row.cells().any(speaks_of_serials);
+    let named = above(HEADER_ROW_MAX).find(|(_, row)| full(row) && exact(row));
+    let named = named.or_else(|| above(TITLE_ROWS_MAX).find(|(_, row)| full(row) && speaks(row)));
+    if let Some((at, _)) = named {
+        return Some(at);
     }
     // Words above numbers.
-    let [first, rest @ ..] = head else { return None };
-    let is_valid = rules.own && first.cells().any(|cell| rules.check(cell).is_ok());
-    let is_formula = first.cells().any(|cell| damage::of(cell.trim()).is_some());
-    (!is_valid && !is_formula && !has_digit(first) && rest.iter().any(has_digit)).then_some(0)
+    let looks = above(TITLE_ROWS_MAX).find(|(_, row)| full(row)).filter(|(at, first)| {
+        let is_valid = rules.own && first.cells().any(|cell| rules.check(cell).is_ok());
+        let is_damaged = |cell: &str| matches!(damage::of(cell.trim()), Some(damage) if !matches!(damage, Damage::TypographicQuotes | Damage::FullWidth));
+        // A word with a digit above it may be a serial.
+        let may_be_serial = |cell: &str| cell.contains(|c: char| c.is_ascii_digit()) && !cell.trim().contains(char::is_whitespace);
+        !is_valid
+            && !first.cells().any(is_damaged)
+            && !has_digit(first)
+            && head[at + 1..].iter().any(has_digit)
+            && !head[..*at].iter().any(|row| row.cells().any(may_be_serial))
+    });
+    // A name alone above rows of several cells names the first, where nothing else is a header.
+    looks.or_else(|| above(TITLE_ROWS_MAX).find(|(_, row)| exact(row))).map(|(at, _)| at)
+}
+
+/// How many cells have something in them.
+fn filled(row: &Record) -> usize {
+    row.cells().filter(|cell| !cell.trim().is_empty()).count()
+}
+
+/// The first row that has what is plainly a serial, so that no row below it is the header.
+fn first_data(head: &[Record], rules: &Rules) -> Option<usize> {
+    let has_digit = |cell: &str| cell.contains(|c: char| c.is_ascii_digit());
+    if rules.own {
+        return head.iter().position(|row| row.cells().any(|cell| has_digit(cell) && rules.check(cell).is_ok()));
+    }
+    let widest = head.iter().map(Record::len).max().unwrap_or(0);
+    let shapes: Vec<_> = (0..widest)
+        .map(|column| {
+            let common = shape::common(head.iter().map(|row| row.get(column).trim()).filter(|text| !text.is_empty()));
+            common.filter(|shape| shape::digits(shape) >= DIGITS_MIN)
+        })
+        .collect();
+    let is_usual = |(cell, usual): (&str, &Option<String>)| usual.is_some() && shape::of(cell.trim()) == *usual;
+    head.iter().position(|row| row.cells().zip(&shapes).any(is_usual))
+}
+
+/// Do so few rows that nothing else tells hold more than one serial each?
+fn several_in_a_row(rows: &[Record], rules: &Rules) -> bool {
+    if rows.len() >= ROWS_MIN {
+        return false;
+    }
+    let alike = |row: &Record| {
+        let texts = || row.cells().map(str::trim).filter(|text| !text.is_empty());
+        if rules.own {
+            return texts().filter(|text| rules.check(text).is_ok()).count() > 1;
+        }
+        let shapes: Vec<_> = texts().filter_map(shape::of).filter(|shape| shape::digits(shape) >= DIGITS_MIN).collect();
+        shapes.iter().any(|shape| shapes.iter().filter(|other| *other == shape).count() > 1)
+    };
+    rows.iter().any(alike)
 }
 
 /// The column that is asked for as `3`, or as `B` of a sheet; from 0.
@@ -264,20 +342,34 @@ fn by_request(name: &str, asked: &Asked<'_>, header: Option<&Record>, width: usi
     })
 }
 
-fn by_name(header: &Record, asked: &Asked<'_>) -> Result<usize, Unclear> {
-    let named: Vec<usize> = (0..header.len()).filter(|at| is_a_name(header.get(*at))).collect();
-    match named[..] {
-        [only] => Ok(only),
-        [] => Ok((0..header.len()).find(|at| speaks_of_serials(header.get(*at))).unwrap_or(0)),
-        [one, other, ..] => (0..header.len()).find(|at| word(header.get(*at)) == "serial").ok_or_else(|| Unclear {
-            line: Some(header.line),
-            why: format!(
-                "two columns may hold the serial numbers, `{}` and `{}`",
-                header.get(one).trim(),
-                header.get(other).trim()
-            ),
-            help: format!("say which: {}", asked.words(Some(header), one, false)),
-        }),
+fn by_name(header: &Record, alike: &[usize], rules: &Rules, asked: &Asked<'_>, letters: bool) -> Result<usize, Unclear> {
+    let columns = |is_one: fn(&str) -> bool| (0..header.len()).filter(|at| is_one(header.get(*at))).collect::<Vec<_>>();
+    let exact = columns(is_a_name);
+    let named = if exact.is_empty() { columns(speaks_of_serials) } else { exact.clone() };
+    let unclear = |why: &str, one: usize, other: usize| Unclear {
+        line: Some(header.line),
+        why: format!("{why}, {} and {}", label(Some(header), one, letters), label(Some(header), other, letters)),
+        help: format!(
+            "{}say which: {} or {}",
+            if same(header.get(one), header.get(other)) { "if these are two lists, put one under the other; else " } else { "" },
+            asked.words(Some(header), one, letters),
+            asked.words(Some(header), other, letters)
+        ),
+    };
+    // The owner's policy knows which is meant, if it takes those of one only.
+    if let (true, true, [only]) = (rules.own, named.len() > 1, alike)
+        && named.contains(only)
+    {
+        return Ok(*only);
+    }
+    match (&named[..], alike) {
+        ([one, other, ..], _) => Err(unclear("two columns may hold the serial numbers", *one, *other)),
+        // `S.No.` may count the rows, and a longer name may speak of something else.
+        ([only], [other]) if only != other && (exact.is_empty() || word(header.get(*only)) == "sno") => {
+            Err(unclear("one column is called so and another looks like serial numbers", *only, *other))
+        }
+        ([only], _) => Ok(*only),
+        ([], _) => Ok(0),
     }
 }
 
@@ -291,10 +383,9 @@ fn looks_like_serials(rows: &[Record], column: usize, rules: &Rules) -> bool {
         return texts.iter().filter(|text| rules.check(text).is_ok()).count() * 2 >= texts.len();
     }
     let distinct = texts.iter().collect::<std::collections::HashSet<_>>().len() == texts.len();
-    let digits = |shape: &str| shape.bytes().filter(|byte| *byte == b'9').count();
     distinct
         && texts.iter().filter(|text| matches!(damage::of(text), Some(Damage::Date | Damage::Decimal))).count() * 2 < texts.len()
-        && shape::common(texts.iter().copied()).is_some_and(|shape| digits(&shape) >= DIGITS_MIN && !shape.contains(' '))
+        && shape::common(texts.iter().copied()).is_some_and(|shape| shape::digits(&shape) >= DIGITS_MIN && !shape.contains(' '))
 }
 
 /// `column 2 `S/N``, for a sentence.
@@ -323,9 +414,10 @@ pub(super) fn letters_of(column: usize) -> String {
 
 /// A column's name if it has one that can be typed, else its place.
 fn argument(header: Option<&Record>, column: usize, letters: bool) -> String {
-    match header.map(|header| header.get(column).trim()).filter(|name| !name.is_empty()) {
+    let only = |name: &str| header.is_some_and(|header| header.cells().filter(|other| same(other, name)).count() == 1);
+    match header.map(|header| header.get(column).trim()).filter(|name| only(name)) {
         Some(name) if name.chars().all(|c| c.is_alphanumeric() || c == '_') => name.to_owned(),
-        Some(name) if !name.contains('\'') => format!("'{name}'"),
+        Some(name) if !name.contains('\'') && !name.contains(char::is_control) => format!("'{name}'"),
         _ if letters => letters_of(column),
         _ => (column + 1).to_string(),
     }
@@ -371,7 +463,7 @@ mod tests {
         );
         assert_eq!(
             column("serial number,sn\n1,2", None),
-            Err("two columns may hold the serial numbers, `serial number` and `sn`; say which: `--column 'serial number'`".into())
+            Err("two columns may hold the serial numbers, column A `serial number` and column B `sn`; say which: `--column 'serial number'` or `--column sn`".into())
         );
         assert_eq!(
             column("AB-0001,17001\nAB-0002,17005\nAB-0003,17009", None),

@@ -16,7 +16,7 @@ use super::{
     record::{Cell, Record},
     rules,
     source::Source,
-    text::{Ended, is_comment},
+    text::is_comment,
 };
 use crate::explain::Explain as _;
 
@@ -55,7 +55,11 @@ impl ListFile<'_> {
         let layout = layout_of(&mut source, path, &asked, &Rules::none()).map_err(said)?;
         let word = if source.is_sheet() { "row" } else { "line" };
         let mut fault = None;
-        let ended = source.each(path, &mut |record| {
+        let read = source.each(path, &mut |record| {
+            if let Some(kind) = record.fault() {
+                fault = Some((record.line, kind, record.get(0).to_owned()));
+                return ControlFlow::Break(());
+            }
             if layout.header.is_some_and(|header| record.line <= header) || (word == "line" && is_comment(record.get(0))) {
                 return ControlFlow::Continue(());
             }
@@ -70,13 +74,8 @@ impl ListFile<'_> {
             }
             ControlFlow::Continue(())
         });
-        let (line, kind, text) = match (fault, ended.map_err(said)?) {
-            (Some(fault), _) => fault,
-            (None, Ended::Whole) => return Ok(word),
-            (None, Ended::TooLong(line)) => (line, Kind::TooLong, String::new()),
-            (None, Ended::TooWide(line)) => (line, Kind::TooWide, String::new()),
-            (None, Ended::Unclosed { line, .. }) => (line, Kind::Unclosed, String::new()),
-        };
+        read.map_err(said)?;
+        let Some((line, kind, text)) = fault else { return Ok(word) };
         Err(format!("`{}`, {word} {line}: {}", self.name, kind.sentences().0.replace("{x}", &super::finding::shown(&text))))
     }
 }

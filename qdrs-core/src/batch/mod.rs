@@ -46,15 +46,16 @@ pub use ranges::Ranges;
 pub use rules::Rules;
 pub use sheet::is_reading_a_workbook;
 
+use crate::serial::Shown;
 use finding::{Findings, Grid};
 use judge::{Good, Judge};
 use layout::{Asked, HEAD_ROWS, Layout, Unclear};
+use ranges::TOLD_MAX;
 use record::Record;
 use source::Source;
-use text::Ended;
 
 /// The longest file, in bytes.
-const BATCH_BYTES_MAX: u64 = 256 * 1024 * 1024;
+pub const BATCH_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// The most serials in one file: as many as a sheet has rows.
 const BATCH_ROWS_MAX: usize = 1_048_576;
 
@@ -111,6 +112,11 @@ impl Examined {
         self.rows.saturating_sub(self.bad.count())
     }
 
+    /// Can the good rows be made without the bad ones? Not where a quotation mark took rows that nobody could read.
+    pub fn can_skip(&self) -> bool {
+        self.good() > 0 && !self.findings.iter().any(Finding::loses_rows)
+    }
+
     /// Adds what the service said of some serials: the row, the serial, what it means, and a clause about it.
     pub fn add_answers(&mut self, answers: impl IntoIterator<Item = (u32, String, Kind, String)>) {
         let mut findings = Findings::default();
@@ -126,6 +132,25 @@ impl Examined {
     /// Is that row one that can't be used?
     pub fn bad_has(&self, row: u32) -> bool {
         self.bad.has(row)
+    }
+
+    /// The same in full: every row is named, and has a sentence of its own where one was kept.
+    #[must_use]
+    pub fn in_full(mut self) -> Self {
+        for mut finding in std::mem::take(&mut self.findings) {
+            let each = std::mem::take(&mut finding.each);
+            // Beyond those that were kept, the sentence of all stands for the others.
+            if each.len() < finding.rows.count() {
+                finding.place = self.grid.place(finding.kind, &finding.rows, usize::MAX);
+                self.findings.push(finding.clone());
+            }
+            for (row, what) in each {
+                let rows = Ranges::from(row);
+                let place = self.grid.place(finding.kind, &rows, 1);
+                self.findings.push(Finding { rows, place, what, ..finding.clone() });
+            }
+        }
+        self
     }
 
     /// The faults alone.
@@ -147,7 +172,7 @@ impl Examined {
         let count = self.bad.count();
         let are = if count == 1 { "is" } else { "are" };
         let word = if self.grid.is_sheet() { "row" } else { "line" };
-        (count > 0).then(|| format!("{count} of {} rows {are} left out: {}", self.rows, self.bad.said(word, "")))
+        (count > 0).then(|| format!("{count} of {} rows {are} left out: {}", self.rows, self.bad.said(word, "", TOLD_MAX)))
     }
 }
 
@@ -169,7 +194,7 @@ impl Batch {
             whole
         })?;
         rows.retain(|row| !examined.bad.has(row.line));
-        if rows.is_empty() || (!reading.skip_bad && examined.bad.count() > 0) {
+        if rows.is_empty() || (examined.bad.count() > 0 && !(reading.skip_bad && examined.can_skip())) {
             return Err(BatchError::Rows(Box::new(examined)));
         }
         let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -221,7 +246,7 @@ pub fn examine(
     let grid = Grid { path: path.to_owned(), letter: letters.then(|| layout::letters_of(layout.column)) };
     let formulas = source.formulas(path, layout.column)?;
     let mut judge = Judge::new(rules, &layout, &grid, &formulas);
-    let ended = source.each(path, &mut |record| {
+    source.each(path, &mut |record| {
         if let Some(good) = judge.judge(record) {
             let line = good.line;
             if !take(Taken { good, layout: &layout }) {
@@ -230,15 +255,9 @@ pub fn examine(
         }
         ControlFlow::Continue(())
     })?;
-    let (mut findings, mut seen, mut rows) = judge.conclude();
+    let (mut findings, mut seen, rows) = judge.conclude();
     seen.settle();
     findings.explain(&|text| rules.nearest(text, &|serial| seen.has(serial)));
-    rows += match ended {
-        Ended::Whole => 0,
-        Ended::TooLong(line) => findings.add_taken(Kind::TooLong, line, line, ""),
-        Ended::TooWide(line) => findings.add_taken(Kind::TooWide, line, line, ""),
-        Ended::Unclosed { line, last } => findings.add_taken(Kind::Unclosed, line, last, ""),
-    };
     if rows == 0 {
         return Err(BatchError::NoBatch {
             path: path.to_owned(),
@@ -269,7 +288,7 @@ fn layout_of(source: &mut Source<'_>, path: &Path, asked: &Asked<'_>, rules: &Ru
     let mut head: Vec<Record> = Vec::new();
     let letters = source.is_sheet();
     source.each(path, &mut |record| {
-        if !record.is_blank() && (letters || !text::is_comment(record.get(0))) {
+        if record.broken.is_none() && !record.is_blank() && (letters || !text::is_comment(record.get(0))) {
             head.push(record.clone());
         }
         if head.len() < HEAD_ROWS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -290,12 +309,12 @@ fn find_twins(
     let mut again = duplicates::Again::default();
     source.each(path, &mut |record| {
         if candidates.binary_search(&record.line).is_ok()
-            && let Ok((_, normal)) = rules.serial_in(record.get(layout.column))
+            && let Ok((serial, normal)) = rules.serial_in(record.get(layout.column))
+            && let Some((first, form)) = again.first(rules.key(&normal).into_owned(), normal.clone(), record.line)
         {
-            let shown = normal.clone();
-            if let Some(first) = again.first(normal, record.line) {
-                findings.add(Kind::Duplicate, record.line, &shown, || grid.one(first));
-            }
+            let same = *form == normal;
+            let place = || if same { grid.one(*first) } else { format!("`{}` in {}", Shown::new(form), grid.one(*first)) };
+            findings.add(if same { Kind::Duplicate } else { Kind::CapitalsOnly }, record.line, serial, place);
         }
         ControlFlow::Continue(())
     })?;

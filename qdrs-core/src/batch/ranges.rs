@@ -2,12 +2,18 @@
 
 use std::fmt::Write as _;
 
-/// How many pieces are told one by one.
-const TOLD_MAX: usize = 6;
+/// How many pieces a person reads in one line.
+pub(super) const TOLD_MAX: usize = 20;
 
 /// Rows, counted from 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ranges(Vec<(u32, u32)>);
+
+impl From<u32> for Ranges {
+    fn from(row: u32) -> Self {
+        Self(vec![(row, row)])
+    }
+}
 
 impl Ranges {
     /// Adds a row. Most often the one after the last.
@@ -62,13 +68,13 @@ impl Ranges {
         &self.0
     }
 
-    /// For people: `lines 3, 7, 9 to 12`; `cells B3, B9 to B12` with `one` = "cell", `before` = "B".
-    pub(super) fn said(&self, one: &str, before: &str) -> String {
+    /// For people: `lines 3, 7, 9 to 12`; `cells B3, B9 to B12` with `one` = "cell", `before` = "B". At most so many pieces.
+    pub(super) fn said(&self, one: &str, before: &str, pieces_max: usize) -> String {
         let mut text = one.to_owned();
         if self.count() > 1 {
             text.push('s');
         }
-        for (at, (from, to)) in self.0.iter().take(TOLD_MAX).enumerate() {
+        for (at, (from, to)) in self.0.iter().take(pieces_max).enumerate() {
             text.push_str(if at == 0 { " " } else { ", " });
             let _ = match to - from {
                 0 => write!(text, "{before}{from}"),
@@ -76,7 +82,7 @@ impl Ranges {
                 _ => write!(text, "{before}{from} to {before}{to}"),
             };
         }
-        if self.0.len() > TOLD_MAX {
+        if self.0.len() > pieces_max {
             text.push_str(", …");
         }
         text
@@ -94,11 +100,11 @@ mod tests {
             rows.add(row);
         }
         rows.sort();
-        assert_eq!(rows.said("line", ""), "lines 3 to 5, 7, 9, 11, 12");
+        assert_eq!(rows.said("line", "", 6), "lines 3 to 5, 7, 9, 11, 12");
         assert_eq!((rows.count(), rows.has(4), rows.has(6), rows.has(12), rows.has(2)), (7, true, false, true, false));
         for row in 0..10 {
             rows.add(100 + 2 * row);
         }
-        assert_eq!(rows.said("cell", "B"), "cells B3 to B5, B7, B9, B11, B12, B100, B102, …");
+        assert_eq!(rows.said("cell", "B", 6), "cells B3 to B5, B7, B9, B11, B12, B100, B102, …");
     }
 }

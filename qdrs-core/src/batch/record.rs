@@ -1,5 +1,7 @@
 //! One row of a batch as it was read, before anybody knows which column is which.
 
+use super::kind::Kind;
+
 /// The most columns that are looked at; what stands further right is left out.
 pub(super) const COLUMNS_MAX: usize = 256;
 
@@ -23,6 +25,17 @@ pub(super) enum Cell {
     Error,
 }
 
+/// Why a row of a text file is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// It is longer than any row; its beginning is its only cell.
+    Long,
+    /// It has more than [`COLUMNS_MAX`] columns; the last cell is all that is too much.
+    Wide,
+    /// It is within quotation marks to the last line of the file.
+    Unclosed,
+}
+
 /// One row. Reused from row to row, so that a million of them cost no allocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Record {
@@ -30,6 +43,8 @@ pub(super) struct Record {
     pub(super) line: u32,
     /// How many further lines of a text file it runs over.
     pub(super) lines_more: u32,
+    /// Can nobody tell its cells?
+    pub(super) broken: Option<Broken>,
     /// All cells, one after the other.
     text: String,
     /// Where each ends.
@@ -55,6 +70,16 @@ impl Record {
         self.kinds.get(column).copied().unwrap_or_default()
     }
 
+    /// What is said of it if nobody can tell its cells.
+    pub(super) fn fault(&self) -> Option<Kind> {
+        Some(match self.broken? {
+            Broken::Long if self.lines_more == 0 => Kind::TooLong,
+            Broken::Long => Kind::Lines,
+            Broken::Wide => Kind::TooWide,
+            Broken::Unclosed => Kind::Unclosed,
+        })
+    }
+
     /// How many cells it has.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
@@ -65,14 +90,14 @@ impl Record {
         (0..self.ends.len()).map(|column| self.get(column))
     }
 
-    /// Is there nothing in it?
+    /// Is there nothing in it? The mark that ends a file of DOS is nothing.
     pub(super) fn is_blank(&self) -> bool {
-        self.text.chars().all(|c| c.is_whitespace() || matches!(c, ',' | ';' | '\u{feff}'))
+        self.text.chars().all(|c| c.is_whitespace() || matches!(c, ',' | ';' | '\u{feff}' | '\u{1a}'))
     }
 
     /// An empty one in the same memory.
     pub(super) fn clear(&mut self, line: u32) {
-        (self.line, self.lines_more) = (line, 0);
+        (self.line, self.lines_more, self.broken) = (line, 0, None);
         self.text.clear();
         self.ends.clear();
         self.kinds.clear();

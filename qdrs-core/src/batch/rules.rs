@@ -1,5 +1,7 @@
 //! What a serial of this batch must be: the owner's policy, or without one what holds for every serial.
 
+use std::borrow::Cow;
+
 use super::damage;
 use crate::{
     policy::{Policy, nearest},
@@ -50,6 +52,14 @@ impl Rules {
                 Err(error) => marked.and_then(|inner| Some((inner, self.check(inner).ok()?))).ok_or(error),
             },
         }
+    }
+
+    /// What tells whether two serials are the same. Without a policy nobody knows whether small letters make another one.
+    pub(super) fn key<'n>(&self, normal: &'n str) -> Cow<'n, str> {
+        if self.own || !normal.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            return Cow::Borrowed(normal);
+        }
+        Cow::Owned(normal.to_ascii_uppercase())
     }
 
     /// The normal form, if the text is a valid serial.

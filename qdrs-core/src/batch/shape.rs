@@ -29,6 +29,11 @@ pub(super) fn is_digits(shape: &str) -> bool {
     !shape.is_empty() && shape.bytes().all(|byte| byte == b'9')
 }
 
+/// How many digits has a text of that shape?
+pub(super) fn digits(shape: &str) -> usize {
+    shape.bytes().filter(|byte| *byte == b'9').count()
+}
+
 /// The shape that at least four in five have, and how many digits and letters it has.
 pub(super) fn common<'t>(texts: impl IntoIterator<Item = &'t str>) -> Option<String> {
     let (mut counts, mut total) = (HashMap::<String, usize>::new(), 0);

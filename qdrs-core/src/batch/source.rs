@@ -8,14 +8,14 @@ use std::{
 
 use super::{
     BatchError,
-    encoding::{self, Encoding, Sniffed},
+    encoding::{self, Encoding, NoText, Sniffed},
     finding::Findings,
     kind::Kind,
     layout::{self, Layout},
     ranges::Ranges,
     record::Record,
     sheet::{Broken, Sheet},
-    text::{Ended, Text},
+    text::Text,
 };
 
 /// Bytes that can be read again from their beginning, which they may be at already or not.
@@ -65,13 +65,22 @@ impl<'f> Source<'f> {
                 "open it in a spreadsheet program and save it as .xlsx",
             ));
         }
+        if is_json(begins) {
+            return Err(no_batch("is JSON, not a list with one serial a row", "ask for the list as .xlsx, or as `CSV UTF-8`"));
+        }
         file.rewind().map_err(unreadable)?;
         let sniffed = encoding::sniff(&mut *file, bytes_max).map_err(unreadable)?;
         if sniffed.bytes > bytes_max {
             return Err(no_batch(&format!("is larger than {} MiB", bytes_max >> 20), "divide it into several files"));
         }
-        if sniffed.binary {
-            return Err(no_batch("is no text", "name a CSV file or an .xlsx with the serial numbers"));
+        match sniffed.no_text {
+            None => {}
+            Some(NoText::Binary) => return Err(no_batch("is no text", "name a CSV file or an .xlsx with the serial numbers")),
+            Some(NoText::Utf32) => return Err(no_batch("is in UTF-32, which no spreadsheet writes", "save it as `CSV UTF-8`")),
+            Some(NoText::Foreign) => {
+                let why = "is in an encoding that QDRS does not know, such as EBCDIC of a mainframe";
+                return Err(no_batch(why, "ask for it as `CSV UTF-8`"));
+            }
         }
         Ok(Self::Text(Text::open(file, sniffed).map_err(unreadable)?))
     }
@@ -80,10 +89,10 @@ impl<'f> Source<'f> {
         matches!(self, Self::Sheet(_))
     }
 
-    pub(super) fn each(&mut self, path: &Path, take: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> Result<Ended, BatchError> {
+    pub(super) fn each(&mut self, path: &Path, take: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> Result<(), BatchError> {
         match self {
             Self::Text(text) => text.each(take).map_err(|source| BatchError::Unreadable { path: path.to_owned(), source }),
-            Self::Sheet(sheet) => sheet.each(take).map(|()| Ended::Whole).map_err(|broken| broken_in(path, broken)),
+            Self::Sheet(sheet) => sheet.each(take).map_err(|broken| broken_in(path, broken)),
         }
     }
 
@@ -120,6 +129,14 @@ impl<'f> Source<'f> {
         };
         findings.add(Kind::Encoding, *line, "", || what);
     }
+}
+
+/// `[{"serial": …`, or an object a line.
+fn is_json(begins: &[u8]) -> bool {
+    let text = begins.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(begins).trim_ascii_start();
+    let inner = text.strip_prefix(b"[").map_or(text, <[u8]>::trim_ascii_start);
+    inner.strip_prefix(b"{").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\""))
+        || (inner.len() < text.len() && inner.starts_with(b"\""))
 }
 
 fn broken_in(path: &Path, broken: Broken) -> BatchError {

@@ -52,7 +52,6 @@ fn the_column_is_found_by_its_name_else_it_is_the_first() {
         "id\tserial_number\n1\tA1\n2\tA2\n",
         "id|serial\r1|A1\r2|A2\r",
         "\"id, old\",serial\n7,A1\n8,A2\n",
-        "serial number,serial\nx,A1\ny,A2\n",
         "Serial number of the device,x\nA1,\nA2,\n",
     ] {
         assert_eq!(rows(text), two, "{text:?}");
@@ -88,10 +87,37 @@ fn all_faults_are_told_at_once() {
     assert_eq!(faults(b"%PDF-1.7"), ["`serials.csv` is a PDF"]);
     assert_eq!(faults([b'a', 0, 1, 2, 3, b'b', 4, 5]), ["`serials.csv` is no text"]);
     assert_eq!(faults(b"PK\x03\x04\0"), ["`serials.csv` is damaged, or no XLSX file"]);
-    let wide = faults(format!("serial\nA1\n{}\n", ",".repeat(300)));
-    assert_eq!(wide, ["line 3: the row has more than 256 columns; is it a list with one serial a row?"]);
-    let endless = faults(format!("serial,x\nA1,\"{}\nA2,\n", "x\n".repeat(40_000)));
-    assert_eq!(endless, ["line 2: the row does not end within 64 KiB; close the quotation mark that is open"]);
+}
+
+#[test]
+fn one_bad_row_never_takes_the_rest_of_the_list_in_silence() {
+    let too_wide = format!("A2{}", ",x".repeat(300));
+    let text = format!("serial,x\nA1,\n{too_wide}\nA3{}\nA4,{}\nA5,", ",".repeat(300), "x".repeat(70_000));
+    assert_eq!(
+        faults(&text),
+        [
+            "line 3: the row has more than 256 columns; is it a list with one serial a row?",
+            "line 5: the row is longer than 64 KiB; is it a list with one serial a row?"
+        ]
+    );
+    let skipping = Reading { skip_bad: true, ..Reading::default() };
+    let (batch, _) = open(&text, &skipping).expect("has good rows");
+    assert_eq!(batch.rows.iter().map(|row| &*row.serial).collect::<Vec<_>>(), ["A1", "A3", "A5"]);
+
+    // Marks that nothing closes, or only a long way below: nobody knows which rows are in them, so none is left out.
+    let rows = |from: u32, to: u32| (from..=to).map(|row| format!("ZZ-{row:06},a note\n")).collect::<String>();
+    let unclosed = format!("serial,note\n{}ZZ-900000,\"a note\n{}", rows(1, 3), rows(4, 9000));
+    let closed = format!("{unclosed}ZZ-900001,\"a note\n{}", rows(9001, 9005));
+    for (text, rows, line) in [
+        (unclosed, 9001, "lines 5 to 9002 (8998 rows): a quotation mark opens in the first of these rows and is never closed"),
+        (closed, 9007, "lines 5 to 9003 (8999 rows): a quotation mark makes one row of these, from `ZZ-900000` on"),
+    ] {
+        let error = open(&text, &skipping).map(|_| ()).expect_err("is not whole");
+        assert!(said(&error)[0].starts_with(line), "{:?}", said(&error));
+        let BatchError::Rows(examined) = &error else { panic!("{error:?}") };
+        assert_eq!((examined.rows, examined.can_skip()), (rows, false));
+        assert!(error.help().ends_with("`--skip-bad` would leave out rows that nobody could read"), "{}", error.help());
+    }
 }
 
 #[test]
@@ -101,9 +127,41 @@ fn a_serial_and_the_same_with_a_mark_for_text_are_twins() {
 
 #[test]
 fn many_rows_of_a_kind_are_one_fault() {
-    let error = open("serial\nA1\n".repeat(3000), &Reading::default()).map(|_| ()).expect_err("faulty");
+    let error = open(format!("serial\n{}", "A1\nA2\n".repeat(3000)), &Reading::default()).map(|_| ()).expect_err("faulty");
     assert_eq!(error.each().len(), 1);
-    assert_eq!(error.to_string().split(" in `").next(), Some("5997 of the 5999 rows"));
+    assert_eq!(error.to_string().split(" in `").next(), Some("5998 of the 6000 rows"));
+}
+
+#[test]
+fn each_row_is_told_with_its_own_sentence_however_many_there_are() {
+    let text: String = (0..30).map(|row| format!("A{row}\n")).chain((0..30).rev().map(|row| format!("A{row}\n"))).collect();
+    let Err(BatchError::Rows(examined)) = open(format!("serial\n{text}B1\n"), &Reading::default()) else { panic!("no fault") };
+    let [finding] = &examined.findings[..] else { panic!("{:?}", examined.findings) };
+    assert_eq!(finding.place, "lines 32 to 61 (30 rows)");
+    let each: Vec<_> = (32..62)
+        .map(|row: u32| (row, format!("serial `A{}` stands in line {} already; take one of them out", 61 - row, 63 - row)))
+        .collect();
+    assert_eq!(finding.each, each);
+
+    let scattered: String = (0..60).map(|row| if row % 2 == 0 { ",x\n".to_owned() } else { format!("A{row},x\n") }).collect();
+    let Err(BatchError::Rows(examined)) = open(format!("serial,x\n{scattered}"), &Reading::default()) else { panic!("no fault") };
+    let [finding] = &examined.findings[..] else { panic!("{:?}", examined.findings) };
+    assert!(finding.place.ends_with("38, 40, … (30 rows)"), "{}", finding.place);
+    let full = examined.in_full().findings;
+    assert_eq!(full.len(), 30);
+    assert_eq!(
+        (full[29].place.as_str(), full[29].what.as_str()),
+        ("line 60", "the row has no serial; write it in, or delete the row")
+    );
+}
+
+#[test]
+fn capital_letters_make_no_other_serial_where_no_policy_says_so() {
+    let said = faults("serial\nQD-1a\nqd-1A\nQD-1a\n");
+    insta::assert_snapshot!(said.join("\n"), @r"
+    line 3: `qd-1A` is `QD-1a` in line 2 but for capital and small letters; take one of them out, or hand in the policy (`--policy FILE`) that takes both
+    line 4: serial `QD-1a` stands in line 2 already; take one of them out
+    ");
 }
 
 #[test]

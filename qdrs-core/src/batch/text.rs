@@ -9,36 +9,20 @@ use super::{
     damage,
     encoding::{Decoder, Encoding, Sniffed},
     layout::is_a_name,
-    record::{COLUMNS_MAX, Record},
+    record::{Broken, COLUMNS_MAX, Record},
     source::Bytes,
 };
 
 /// The longest row, in bytes. A longer one is most often a quotation mark that nobody closed.
 pub(super) const ROW_BYTES_MAX: usize = 64 * 1024;
+/// How much is kept of the beginning of a longer one, in bytes.
+const START_BYTES_MAX: usize = 256;
 /// How many lines tell the separator.
 const LINES_LOOKED_AT: usize = 50;
 /// What may separate.
-const SEPARATORS: [u8; 4] = [b';', b'\t', b',', b'|'];
+pub(super) const SEPARATORS: [u8; 6] = [b';', b'\t', b',', b'|', b'~', b'^'];
 /// Separates where nothing does: a sign that no text has.
 const NONE: u8 = 0x1f;
-
-/// Why there are no more rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// All were seen, or as many as were asked for.
-    Whole,
-    /// The row that begins on this line is longer than [`ROW_BYTES_MAX`].
-    TooLong(u32),
-    /// The row that begins on this line is within quotation marks to the last line of the file.
-    Unclosed {
-        /// Where it begins.
-        line: u32,
-        /// Where the file ends.
-        last: u32,
-    },
-    /// The row that begins on this line has more than [`COLUMNS_MAX`] columns.
-    TooWide(u32),
-}
 
 /// A text file and how it is written.
 pub(super) struct Text<'f> {
@@ -84,8 +68,8 @@ impl<'f> Text<'f> {
         &self.sniffed
     }
 
-    /// Each row in its order, until `take` has seen enough; or until one is too long: where it ends, nobody knows.
-    pub(super) fn each(&mut self, take: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> io::Result<Ended> {
+    /// Each row in its order, until `take` has seen enough. One that is none is given as [`Broken`], with all of its lines.
+    pub(super) fn each(&mut self, take: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> io::Result<()> {
         self.file.rewind()?;
         let mut decoder = Decoder::new(&mut *self.file, &self.sniffed);
         let mut reader = csv_core::ReaderBuilder::new().delimiter(self.separator).quote(self.quote).build();
@@ -93,6 +77,7 @@ impl<'f> Text<'f> {
         let mut skip = self.says_separator;
         let (mut text, mut ends) = (vec![0; ROW_BYTES_MAX], vec![0; COLUMNS_MAX]);
         let (mut written, mut cells) = (0, 0);
+        let mut overlong = Overlong::default();
         loop {
             let mut piece = decoder.piece()?;
             let ended = piece.is_empty();
@@ -102,39 +87,78 @@ impl<'f> Text<'f> {
                 piece = &piece[read..];
                 written += wrote;
                 cells += ended_cells;
-                // Only a row's end is counted in its lines; these have none.
-                let begins = |text: &[u8]| line(&reader, line_ends(text)).saturating_add(1);
                 match result {
                     csv_core::ReadRecordResult::InputEmpty => break,
-                    csv_core::ReadRecordResult::End => return Ok(Ended::Whole),
-                    csv_core::ReadRecordResult::OutputFull => return Ok(Ended::TooLong(begins(&text[..written]))),
-                    csv_core::ReadRecordResult::OutputEndsFull => return Ok(Ended::TooWide(begins(&text[..written]))),
-                    // Every line is ended, so what ends with the file only is within quotation marks.
-                    csv_core::ReadRecordResult::Record if ended => {
-                        let last = u32::try_from(reader.line().saturating_sub(1)).unwrap_or(u32::MAX);
-                        return Ok(Ended::Unclosed { line: begins(&text[..written]), last });
+                    csv_core::ReadRecordResult::End => return Ok(()),
+                    csv_core::ReadRecordResult::OutputFull => {
+                        overlong.see(&text, &ends[..cells]);
+                        written = 0;
+                        continue;
+                    }
+                    // The last cell takes what is too much.
+                    csv_core::ReadRecordResult::OutputEndsFull => {
+                        overlong.wide = true;
+                        cells = COLUMNS_MAX - 1;
+                        continue;
                     }
                     csv_core::ReadRecordResult::Record => {}
                 }
-                let more = line_ends(&text[..written]);
+                // Every line is ended, so what ends with the file only is within quotation marks.
+                let inside = overlong.line_ends + line_ends(&text[..written]);
+                let more = inside.saturating_sub(u32::from(ended));
                 record.clear(line(&reader, more));
                 record.lines_more = more;
                 let (mut taken, mut taken_ends) = record.take();
-                taken.extend_from_slice(&text[..written]);
-                taken_ends.extend_from_slice(&ends[..cells]);
-                record.fill(taken, taken_ends);
-                (written, cells) = (0, 0);
-                if std::mem::take(&mut skip) {
-                    continue;
+                match overlong.start.take() {
+                    Some(start) => {
+                        taken_ends.push(start.len());
+                        taken.extend_from_slice(&start);
+                        record.broken = Some(Broken::Long);
+                    }
+                    None => {
+                        taken.extend_from_slice(&text[..written]);
+                        taken_ends.extend_from_slice(&ends[..cells]);
+                        record.broken = overlong.wide.then_some(Broken::Wide);
+                    }
                 }
-                if take(&record).is_break() {
-                    return Ok(Ended::Whole);
+                if ended {
+                    record.broken = Some(Broken::Unclosed);
+                }
+                record.fill(taken, taken_ends);
+                // Separators without end are an empty spreadsheet's.
+                if record.broken == Some(Broken::Wide) && record.get(COLUMNS_MAX - 1).trim().is_empty() {
+                    record.broken = None;
+                }
+                (written, cells, overlong) = (0, 0, Overlong::default());
+                if !std::mem::take(&mut skip) && take(&record).is_break() {
+                    return Ok(());
                 }
             }
             if ended {
-                return Ok(Ended::Whole);
+                return Ok(());
             }
         }
+    }
+}
+
+/// What is kept of a row that is longer than any.
+#[derive(Debug, Default)]
+struct Overlong {
+    /// The first line of its first cell.
+    start: Option<Vec<u8>>,
+    /// The line ends in what is not kept.
+    line_ends: u32,
+    /// Has it too many columns?
+    wide: bool,
+}
+
+impl Overlong {
+    fn see(&mut self, text: &[u8], ends: &[usize]) {
+        self.line_ends = self.line_ends.saturating_add(line_ends(text));
+        self.start.get_or_insert_with(|| {
+            let first = &text[..ends.first().copied().unwrap_or(text.len()).min(START_BYTES_MAX)];
+            first.split(|byte| *byte == b'\n').next().unwrap_or_default().to_vec()
+        });
     }
 }
 
@@ -150,14 +174,20 @@ fn line_ends(text: &[u8]) -> u32 {
 /// `sep=;`, as spreadsheets write and read it.
 fn said_separator(line: &str) -> Option<u8> {
     match line.trim_matches(|c: char| c == '"' || c == ' ').as_bytes() {
-        [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', separator] if SEPARATORS.contains(separator) => Some(*separator),
+        [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', separator] if *separator == b'\t' || separator.is_ascii_punctuation() => {
+            Some(*separator)
+        }
         _ => None,
     }
 }
 
-/// A line for people: `# …`. An error value such as `#REF!` is none, and neither is a header's `#`.
+/// A line for people: `# …`. A header's `#` is none, and `#QD-0041713` may be a serial.
 pub(super) fn is_comment(line: &str) -> bool {
-    line.starts_with('#') && !damage::is_error_value(line) && !line[1..].starts_with(SEPARATORS.map(char::from))
+    line.strip_prefix('#').is_some_and(|rest| {
+        rest.chars().next().is_none_or(|c| c == '#' || c.is_whitespace())
+            && !damage::is_error_value(line)
+            && !rest.starts_with(SEPARATORS.map(char::from))
+    })
 }
 
 /// The separator that most lines have equally often.
@@ -169,20 +199,36 @@ fn separator_of(lines: &[&str]) -> u8 {
         return NONE;
     }
     let support = |separator: &u8| {
-        let counts: Vec<usize> = lines.iter().map(|line| count_outside_quotes(line, *separator)).collect();
+        let counts: Vec<usize> = lines.iter().map(|line| outside_quotes(line, *separator).count()).collect();
         let agree = |count: usize| counts.iter().filter(|other| **other == count).count();
-        counts.iter().filter(|count| **count > 0).map(|count| (agree(*count), *count)).max().unwrap_or_default()
+        let (agree, count) =
+            counts.iter().filter(|count| **count > 0).map(|count| (agree(*count), *count)).max().unwrap_or_default();
+        (agree * 5 >= lines.len() * 4 && parts(lines, *separator), agree, count)
     };
-    SEPARATORS.iter().rev().copied().max_by_key(support).filter(|best| support(best).0 > 0).unwrap_or(NONE)
+    SEPARATORS.iter().rev().copied().max_by_key(support).filter(|best| support(best).1 > 0).unwrap_or(NONE)
 }
 
-fn count_outside_quotes(line: &str, separator: u8) -> usize {
-    let mut quoted = false;
-    let count = |byte: u8| {
-        quoted ^= byte == b'"';
-        byte == separator && !quoted
+/// Does it part columns, or is it only within their texts: `1,5` and `red, or so`, in most lines?
+fn parts(lines: &[&str], separator: u8) -> bool {
+    let is_text = |line: &str, at: usize| {
+        let byte = |at: Option<usize>| at.and_then(|at| line.as_bytes().get(at)).copied().unwrap_or(b'\n');
+        let (before, after) = (byte(at.checked_sub(1)), byte(Some(at + 1)));
+        (before.is_ascii_digit() && after.is_ascii_digit() && separator == b',') || (before != b' ' && after == b' ')
     };
-    line.bytes().map(count).filter(|counts| *counts).count()
+    let with = lines.iter().filter(|line| outside_quotes(line, separator).next().is_some());
+    let (all, texts) = with.fold((0, 0), |(all, texts), line| {
+        (all + 1, texts + usize::from(outside_quotes(line, separator).all(|at| is_text(line, at))))
+    });
+    texts * 5 < all * 4
+}
+
+/// Where a byte stands in a line, but not within quotation marks.
+fn outside_quotes(line: &str, separator: u8) -> impl Iterator<Item = usize> {
+    let mut quoted = false;
+    line.bytes().enumerate().filter_map(move |(at, byte)| {
+        quoted ^= byte == b'"';
+        (byte == separator && !quoted).then_some(at)
+    })
 }
 
 /// `'` where the file uses it: no field is in `"`, and some begin and end with `'`.
@@ -205,6 +251,11 @@ mod tests {
             ("a\tb\nc\td, e", b'\t'),
             ("a|b\nc|d", b'|'),
             ("A1,red\nA2,blue", b','),
+            ("A1;1,5 x 2,5\nA2;1,5 x 2,5", b';'),
+            ("serial;size, in cm, B x H\nA1;1,0 x 2,0\nA2;1,0 x 2,0\nA3;1,0 x 2,0\nA4;1,0 x 2,0", b';'),
+            ("A1,x; y\nA2,x; z", b','),
+            ("17001,17005\n17002,17006", b','),
+            ("A1~red\nA2~blue", b'~'),
             ("serial\n1,234,567\n1,234,574", NONE),
             ("1.234.567\n1.234.574", NONE),
             ("A1\nA2", NONE),
@@ -218,7 +269,8 @@ mod tests {
     fn a_comment_is_no_error_value_and_no_header() {
         for (line, comment) in [
             ("# made on Monday", true),
-            ("#made", true),
+            ("#made", false),
+            ("#QD-0041713", false),
             ("#", true),
             ("#REF!", false),
             ("#;serial", false),

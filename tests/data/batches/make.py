@@ -153,5 +153,63 @@ def sheets():
     workbook("formulas-never-calculated.xlsx", uncalculated)
 
 
+def what_took_rows_in_silence():
+    """Each of these once lost rows, took the wrong column, or made a device of what is no serial, without a word."""
+    some = [serial(number) for number in range(8)]
+
+    def lots(serials):
+        return [f"{one};A" for one in serials]
+
+    # Quotation marks that nobody meant, among serials of no one shape; and separators without end.
+    mixed = [(f"A{number}", f"ZZ-{number:05}", f"{number:04}Q")[number % 3] for number in range(30)]
+    marks = {3: '"', 14: '"'}
+    text("quote-mixed-shapes.csv", rows("serial;note", *[f"{one};{marks.get(at, '')}n{at}" for at, one in enumerate(mixed)]))
+    further = {2: ";x" * 300, 4: ";" * 300}
+    text("row-too-wide.csv", rows("serial;lot", *[f"{one};A{further.get(at, '')}" for at, one in enumerate(some)]))
+    # Titles that speak of serials, and headers of several columns that do.
+    placed = [f"{at};{one};red" for at, one in enumerate(some, 1)]
+    text("title-of-serials.csv", rows("Serial number list for ACME", "", "Pos;Serial number;Colour", *placed))
+    text("title-is-a-name.csv", rows("Serial numbers", "Pos;ID;Colour", *placed))
+    old = [f"QD-{42413 + 7 * at:07}" for at in range(8)]
+    text("old-and-new.csv", rows("Old serial number;New serial number", *[";".join(pair) for pair in zip(old, some)]))
+    text("serial-interface.csv", rows("Serial interface;Label", *[f"COM{at};{one}" for at, one in enumerate(some, 1)]))
+    two = [f"{one};red;;{other};blue" for one, other in zip(some, old)]
+    text("two-tables.csv", rows("serial;colour;;serial;colour", *two))
+    text("scanned-with-tabs.txt", "\t".join(some))
+    above = [f"{word};x" for word in "From To Street City Contact Phone Order Reel Tray Line Shift".split()]
+    text("header-far-below.csv", rows(*above, "Seriennummer;Farbe", *lots(some)))
+    # Signs that may be a remark or a serial.
+    text("number-signs.csv", rows("serial;lot", *lots(some[:4] + ["#" + some[4], "#" + some[5]] + some[6:])))
+    text("numbered-with-number-signs.csv", rows("No;serial", *[f"#{at};{one}" for at, one in enumerate(some, 1)]))
+    text("errors-french.csv", rows("serial;lot", *lots(["#NOM?", "#VALEUR!", "#NOMBRE!"] + some)))
+    # What programs and people write around a list.
+    text("header-again.csv", rows("serial", *some[:4], "serial", *some[4:]))
+    text("byte-order-mark-within.csv", rows("serial;lot", *lots(some[:3]), "\ufeffserial;lot", *lots(some[3:])), "utf-8-sig")
+    text("sqlplus.txt", rows("", "SERIAL", "----------", *some[:4], "", "4 rows selected."))
+    text("the-end.csv", rows("serial;lot", *lots(some[:3]), "Ende;"))
+    text("count-below.csv", rows("serial", *some[:4], "4"))
+    text("json-lines.csv", rows(*['{"serial":"%s","lot":"A"}' % one for one in some]))
+    # Separators and quotation marks that change, or that are within the texts only.
+    text("decimals-in-notes.csv", rows(*[f"{one};1,5 x 2,5" for one in some]))
+    text("other-separator-below.csv", rows("serial;lot", *lots(some[:5]), *[f"{one},A" for one in some[5:]]))
+    text("says-its-separator.csv", rows("sep=#", "serial#lot", *[f"{one}#A" for one in some]))
+    quoted = [f"'{serial(at)}';'x'" for at in range(60)] + [f'"{serial(at)}";"x"' for at in range(60, 62)]
+    text("other-quotes-below.csv", rows("'serial';'note'", *quoted))
+    text("capitals-once.csv", rows("serial;lot", *lots(["QD-0041713", "qd-0041713", "QD-0041720"])))
+    # More than a few of a kind: each row is told, each with its own reason.
+    text("typos-many.csv", rows("serial", *[serial(at).replace("-0", "-O") if at % 2 else serial(at) for at in range(14)]))
+    text("duplicates-some.csv", rows("serial", *[serial(at) for at in range(10)], *[serial(9 - at) for at in range(8)]))
+    scattered = [serial(at)[:-1] if at % 3 == 0 else serial(at) for at in range(75)]
+    text("cut-here-and-there.csv", rows("serial", *scattered))
+    # Encodings that are hard to tell.
+    japanese = ["シリアル番号,色,備考"] + [f"{one},赤,予備" for one in some]
+    text("shift-jis.csv", rows(*japanese), "cp932")
+    text("utf16-japanese.csv", rows(*japanese), "utf-16-le")
+    text("utf32.csv", rows("serial;lot", *lots(some)), "utf-32")
+    text("ebcdic.csv", rows("serial,lot", *[f"{one},A" for one in some]), "cp037")
+    text("dos-end.csv", rows("serial", *some) + "\x1a")
+
+
 texts()
+what_took_rows_in_silence()
 sheets()

@@ -34,7 +34,7 @@ const SEVENS: &str = "samples/policies/multiples-of-7.toml";
 const DIGITS: &str = "tests/data/batches/seven-digits.toml";
 
 /// Each spreadsheet, the policy that it is held against, and whether it may go to the line as it is.
-const SPREADSHEETS: [(&str, Option<&str>, bool); 46] = [
+const SPREADSHEETS: &[(&str, Option<&str>, bool)] = &[
     ("another-product.csv", Some(SEVENS), false),
     ("apostrophes.csv", None, true),
     ("blanks.csv", Some(SEVENS), true),
@@ -81,11 +81,44 @@ const SPREADSHEETS: [(&str, Option<&str>, bool); 46] = [
     ("utf16.txt", Some(SEVENS), true),
     ("windows-1252.csv", Some(SEVENS), true),
     ("zeros-lost-by-all.csv", Some(DIGITS), false),
+    ("zeros-lost-by-some.csv", None, false),
+    // What once lost rows, took the wrong column, or made a device of what is no serial, without a word.
+    ("byte-order-mark-within.csv", None, false),
+    ("capitals-once.csv", None, false),
+    ("count-below.csv", None, false),
+    ("cut-here-and-there.csv", Some(SEVENS), false),
+    ("decimals-in-notes.csv", None, true),
+    ("dos-end.csv", Some(SEVENS), true),
+    ("duplicates-some.csv", Some(SEVENS), false),
+    ("ebcdic.csv", None, false),
+    ("errors-french.csv", None, false),
+    ("header-again.csv", None, false),
+    ("header-far-below.csv", None, true),
+    ("json-lines.csv", None, false),
+    ("number-signs.csv", None, false),
+    ("numbered-with-number-signs.csv", None, true),
+    ("old-and-new.csv", None, false),
+    ("other-quotes-below.csv", None, false),
+    ("other-separator-below.csv", None, false),
+    ("quote-mixed-shapes.csv", None, false),
+    ("row-too-wide.csv", None, false),
+    ("says-its-separator.csv", None, true),
+    ("scanned-with-tabs.txt", None, false),
+    ("serial-interface.csv", None, true),
+    ("shift-jis.csv", None, true),
+    ("sqlplus.txt", None, false),
+    ("the-end.csv", None, false),
+    ("title-is-a-name.csv", None, true),
+    ("title-of-serials.csv", None, true),
+    ("two-tables.csv", None, false),
+    ("typos-many.csv", Some(SEVENS), false),
+    ("utf16-japanese.csv", None, true),
+    ("utf32.csv", None, false),
 ];
 
 #[test]
 fn every_spreadsheet_gets_a_verdict_that_a_line_engineer_understands() {
-    for (file, policy, good) in SPREADSHEETS.into_iter().chain([("zeros-lost-by-some.csv", None, false)]) {
+    for (file, policy, good) in SPREADSHEETS.iter().copied() {
         let (text, outcome) = checked(&format!("tests/data/batches/{file}"), policy, Reading::default());
         insta::assert_snapshot!(file, text);
         assert_eq!(outcome == Outcome::AllPassed, good, "{text}");
@@ -100,6 +133,6 @@ fn no_spreadsheet_of_the_folder_is_forgotten() {
     files.retain(|file| !file.starts_with('.') && !file.ends_with(".py") && !file.ends_with(".toml"));
     files.sort();
     let mut known: Vec<_> = SPREADSHEETS.iter().map(|(file, ..)| (*file).to_owned()).collect();
-    known.push("zeros-lost-by-some.csv".into());
+    known.sort();
     assert_eq!(files, known);
 }
