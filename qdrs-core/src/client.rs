@@ -26,7 +26,10 @@ use zeroize::Zeroizing;
 
 use crate::{
     access::{AccessCode, SealContext, seal, sign},
-    api::{AccessInfo, Code, ConfirmRequest, Confirmation, Problem, RegisterRequest, Registration, SerialStatus},
+    api::{
+        AccessInfo, Code, ConfirmRequest, Confirmation, Problem, RegisterRequest, Registration, ReleaseRequest, Released,
+        Releases, SerialStatus,
+    },
     connection_string::DeviceConnectionString,
     hub::Backoff,
     wire::{self, BadCa, BodyError, Failure},
@@ -135,6 +138,7 @@ struct Clock {
 struct Call<'a> {
     method: Method,
     path: String,
+    query: Option<String>,
     job: Option<&'a str>,
     body: Bytes,
 }
@@ -203,12 +207,28 @@ impl Client {
         self.put(device_path(serial, "/confirmation")?, job, request).await.map(|(_, confirmation)| confirmation)
     }
 
+    /// Gives a registration up. `job` is this request's own key; the reservation is what makes a repeat harmless.
+    ///
+    /// # Errors
+    /// What the service refuses, and what keeps it from answering.
+    pub async fn release(&self, serial: &str, job: Uuid, request: &ReleaseRequest) -> Result<Released, ClientError> {
+        self.put(device_path(serial, "/release")?, job, request).await.map(|(_, released)| released)
+    }
+
+    /// Which registrations of this access code are dead, those that died after `after` (0, or an answer's `next`).
+    ///
+    /// # Errors
+    /// What the service refuses, and what keeps it from answering.
+    pub async fn releases(&self, after: u64) -> Result<Releases, ClientError> {
+        self.get("/v1/releases".to_owned(), Some(format!("after={after}"))).await
+    }
+
     /// What the service knows of a serial.
     ///
     /// # Errors
     /// What the service refuses, and what keeps it from answering.
     pub async fn status(&self, serial: &str) -> Result<SerialStatus, ClientError> {
-        self.get(device_path(serial, "")?).await
+        self.get(device_path(serial, "")?, None).await
     }
 
     /// Who the access code is, and what is left of it.
@@ -216,7 +236,7 @@ impl Client {
     /// # Errors
     /// What the service refuses, and what keeps it from answering.
     pub async fn access(&self) -> Result<AccessInfo, ClientError> {
-        self.get("/v1/access".to_owned()).await
+        self.get("/v1/access".to_owned(), None).await
     }
 
     async fn put<T: DeserializeOwned>(
@@ -229,13 +249,13 @@ impl Client {
             .map_err(|error| ClientError::Setting { why: format!("the request can't be written: {error}") })?;
         // A structured-field string: with its quotes, also in what is signed.
         let job = format!("\"{job}\"");
-        let call = Call { method: Method::PUT, path, job: Some(&job), body: Bytes::from(body) };
+        let call = Call { method: Method::PUT, path, query: None, job: Some(&job), body: Bytes::from(body) };
         let (status, body) = self.ask(&call).await?;
         Ok((status, answer::read(&body)?))
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, ClientError> {
-        let call = Call { method: Method::GET, path, job: None, body: Bytes::new() };
+    async fn get<T: DeserializeOwned>(&self, path: String, query: Option<String>) -> Result<T, ClientError> {
+        let call = Call { method: Method::GET, path, query, job: None, body: Bytes::new() };
         let (_, body) = self.ask(&call).await?;
         answer::read(&body)
     }
@@ -272,11 +292,12 @@ impl Client {
         let inner = &*self.inner;
         let mut url = inner.base.clone();
         url.set_path(&format!("{}{}", inner.base.path().trim_end_matches('/'), call.path));
+        url.set_query(call.query.as_deref());
         // What is signed is what the URL really holds: it is sent as it stands.
         let request = sign::Request {
             method: call.method.as_str(),
             path: url.path(),
-            query: None,
+            query: url.query(),
             idempotency_key: call.job,
             body: &call.body,
         };

@@ -269,6 +269,8 @@ mod tests {
             hub: "main".into(),
             quota: None,
             made: 0,
+            rework: 0,
+            reworked: 0,
             rate_per_minute: None,
             not_before: None,
             expires: None,

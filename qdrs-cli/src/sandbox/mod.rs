@@ -155,6 +155,9 @@ pub async fn start(settings: &mut Settings) -> Result<Sandbox, SandboxError> {
     Ok(Sandbox { devices, service, hub, _folder: folder })
 }
 
+/// How often the station may release what it made.
+const REWORK: u64 = 1000;
+
 /// What the sandbox's station may do: all that a station may.
 fn access(code: &AccessCode) -> Access {
     Access {
@@ -166,6 +169,8 @@ fn access(code: &AccessCode) -> Access {
         hub: HUB.to_owned(),
         quota: None,
         made: 0,
+        rework: REWORK,
+        reworked: 0,
         rate_per_minute: None,
         not_before: None,
         expires: None,

@@ -30,6 +30,9 @@ pub const COLUMNS_MAX: usize = 16;
 /// The longest name and the longest value of a further column, in bytes.
 pub const COLUMN_BYTES_MAX: usize = 200;
 
+/// The most releases that one answer tells.
+pub const RELEASES_MAX: usize = 200;
+
 /// Where a serial stands; the words of the ledger (DESIGN, "One serial's life").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -338,6 +341,61 @@ pub struct Confirmation {
     pub confirmed_at: Timestamp,
 }
 
+/// Body of `PUT /v1/devices/{serial}/release`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ReleaseRequest {
+    /// The attempt that is given up.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Uuid))]
+    pub reservation: Uuid,
+    /// For the ledger and the audit log: one line, 1 to 200 bytes.
+    pub reason: String,
+}
+
+/// Answer to `PUT /v1/devices/{serial}/release`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Released {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The serial in its normal form.
+    pub serial: String,
+    /// The attempt whose credential is dead.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Uuid))]
+    pub reservation: Uuid,
+    /// When it was released.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub released_at: Timestamp,
+}
+
+/// Answer to `GET /v1/releases`: registrations of the caller's own that were released or taken over, by whomever.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Releases {
+    /// [`VERSION`].
+    pub version: u32,
+    /// In the order in which they died; at most [`RELEASES_MAX`].
+    pub releases: Vec<PastRelease>,
+    /// What to ask `after` next.
+    pub next: u64,
+    /// Are there more by now?
+    pub more: bool,
+}
+
+/// A registration whose credential is dead.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PastRelease {
+    /// The serial in its normal form.
+    pub serial: String,
+    /// The attempt.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Uuid))]
+    pub reservation: Uuid,
+    /// When it was released or taken over.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub released_at: Timestamp,
+}
+
 /// Answer to `GET /v1/devices/{serial}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -356,6 +414,10 @@ pub struct SerialStatus {
     pub station: Option<String>,
     /// Was it registered with the caller's own access code?
     pub yours: bool,
+    /// The attempt; only for the code that registered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Uuid))]
+    pub reservation: Option<Uuid>,
     /// The device's name in the hub; only for the code that registered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<String>,
@@ -389,6 +451,12 @@ pub struct AccessInfo {
     pub quota: Option<u64>,
     /// How many it has registered.
     pub registered: u64,
+    /// How many of its registrations it may release by itself.
+    #[serde(default)]
+    pub rework: u64,
+    /// How many it has released by itself.
+    #[serde(default)]
+    pub reworked: u64,
     /// When it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]

@@ -127,6 +127,8 @@ problems! {
         "ask the product owner for a code with that permission";
     QuotaExhausted = "quota-exhausted", Some(403), Owner, false, Refused, "No more devices may be registered",
         "ask the product owner to raise the quota";
+    ReworkUsedUp = "rework-used-up", Some(403), Owner, false, Refused, "No more registrations may be released by this access code",
+        "ask the product owner to release the serial, or to raise the access code's rework budget";
     CodeRateLimited = "code-rate-limited", Some(429), Nobody, true, Unreachable, "Too many requests with this access code",
         "wait; QDRS asks again by itself";
 
@@ -137,7 +139,7 @@ problems! {
         "register it first";
     SerialTaken = "serial-taken", Some(409), Operator, false, Device, "The serial number is already taken",
         "look where it was made (`qdrs status SERIAL`); two devices must not carry one label";
-    InProgress = "in-progress", Some(409), Nobody, true, Device, "The same registration is being worked on right now",
+    InProgress = "in-progress", Some(409), Nobody, true, Device, "This serial number is being worked on right now",
         "wait; QDRS asks again by itself";
     IdempotencyMismatch = "idempotency-mismatch", Some(422), Engineer, false, Device, "The Idempotency-Key was used for something else",
         "make a new key for each serial's job";

@@ -67,12 +67,13 @@ fn problem(status: u16, headers: &str, code: &str) -> Then {
 /// The signature holds for what was really sent.
 fn check(seen: &Seen, code: &AccessCode, now: i64) -> Result<(), crate::access::SignatureError> {
     let mut line = seen.request_line().split(' ');
-    let (method, path) = (line.next().expect("a method"), line.next().expect("a path"));
+    let (method, target) = (line.next().expect("a method"), line.next().expect("a path"));
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let mut headers = HeaderMap::new();
     for (name, value) in seen.head.lines().skip(1).filter_map(|line| line.split_once(": ")) {
         headers.append(HeaderName::from_bytes(name.as_bytes()).expect("a name"), value.parse().expect("a value"));
     }
-    let claim = Claim::parse(method, path, None, &headers)?;
+    let claim = Claim::parse(method, path, query, &headers)?;
     claim.check_times(now)?;
     claim.verify(&code.public().signing, &seen.body)
 }
@@ -102,10 +103,16 @@ async fn a_registration_is_signed_as_sent_and_opened() {
 #[tokio::test]
 async fn a_get_is_signed_too() {
     let code = AccessCode::generate(Kind::Station);
-    let world = world(&code, [problem(404, "", "serial-unknown")]).await;
+    let page = json_answer(200, &json!({"version": 1, "releases": [], "next": 7, "more": false}));
+    let world = world(&code, [problem(404, "", "serial-unknown"), page]).await;
     let error = world.client.status("QD-7").await.expect_err("unknown");
     assert_eq!(error.code(), Code::SerialUnknown);
-    check(&world.server.seen()[0], &code, clock_unix()).expect("the signature holds");
+    assert_eq!(world.client.releases(7).await.expect("answers").next, 7);
+    let seen = world.server.seen();
+    assert_eq!(seen[1].request_line(), "GET /v1/releases?after=7 HTTP/1.1");
+    for seen in &seen {
+        check(seen, &code, clock_unix()).expect("the signature holds");
+    }
 }
 
 #[tokio::test]

@@ -44,6 +44,13 @@ enum Command {
         #[command(flatten)]
         named: Named,
     },
+    /// Say how many registrations a station may release by itself in all, with those that it has released
+    Rework {
+        #[command(flatten)]
+        named: Named,
+        /// How many; 0 for none
+        releases: u64,
+    },
     /// Stop it for now: what it made may still be confirmed, nothing more is given out
     Suspend {
         #[command(flatten)]
@@ -87,6 +94,9 @@ struct Create {
     /// How many devices it may register in all [default: no limit of its own]
     #[arg(long, value_name = "N")]
     quota: Option<u64>,
+    /// How many of its own registrations a station may release by itself (`qdrs release`), e.g. for rework
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    rework: u64,
     /// How many requests a minute it may make [default: the config's limits]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
@@ -140,6 +150,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         Command::Create(args) => create(args).await,
         Command::List { flags } => list(&flags).await,
         Command::Show { named } => show(&named).await,
+        Command::Rework { named, releases } => rework(&named, releases).await,
         Command::Suspend { named } => set_state(&named, AccessState::Suspended).await,
         Command::Resume { named } => set_state(&named, AccessState::Active).await,
         Command::Revoke { named } => set_state(&named, AccessState::Revoked).await,
@@ -165,6 +176,9 @@ async fn create(args: Create) -> Result<ExitCode> {
     if let Some(end) = args.expires.filter(|end| *end <= now || args.not_before.is_some_and(|begin| begin >= *end)) {
         bail!("--expires {end} is before the access code could be used");
     }
+    if args.kind == Kind::Product && args.rework > 0 {
+        bail!("--rework is for a station: a product releases nothing");
+    }
     let permissions = match args.permit {
         None if args.kind == Kind::Station => vec![Permission::TakeOver],
         None => Vec::new(),
@@ -182,6 +196,8 @@ async fn create(args: Create) -> Result<ExitCode> {
         hub,
         quota: args.quota,
         made: 0,
+        rework: args.rework,
+        reworked: 0,
         rate_per_minute: args.rate,
         not_before: args.not_before,
         expires: args.expires,
@@ -209,8 +225,8 @@ async fn list(flags: &Flags) -> Result<ExitCode> {
     } else if io::stdout().is_terminal() {
         writeln!(
             out,
-            "{:<24} {:<10} {:<8} {:<16} {:<12} {:<17} expires",
-            "NAME", "STATE", "KIND", "POLICY", "HUB", "REGISTERED"
+            "{:<24} {:<10} {:<8} {:<16} {:<12} {:<17} {:<10} expires",
+            "NAME", "STATE", "KIND", "POLICY", "HUB", "REGISTERED", "REWORK"
         )?;
     }
     for access in all {
@@ -218,11 +234,12 @@ async fn list(flags: &Flags) -> Result<ExitCode> {
             Some(quota) => format!("{} of {quota}", access.made),
             None => access.made.to_string(),
         };
+        let rework = if access.rework == 0 { "none".to_owned() } else { format!("{} of {}", access.reworked, access.rework) };
         let expires = access.expires.map_or_else(|| "never".to_owned(), |time| time.to_string());
         let state = access.state.as_str();
         writeln!(
             out,
-            "{:<24} {state:<10} {:<8} {:<16} {:<12} {made:<17} {expires}",
+            "{:<24} {state:<10} {:<8} {:<16} {:<12} {made:<17} {rework:<10} {expires}",
             access.name, access.kind, access.policy, access.hub
         )?;
     }
@@ -244,6 +261,7 @@ async fn show(named: &Named) -> Result<ExitCode> {
         ("hub", access.hub),
         ("registered", access.made.to_string()),
         ("quota", access.quota.map_or_else(none, |quota| quota.to_string())),
+        ("rework", format!("{} of {} releases used", access.reworked, access.rework)),
         ("rate", access.rate_per_minute.map_or_else(none, |rate| format!("{rate} a minute"))),
         ("not before", time(access.not_before)),
         ("expires", time(access.expires)),
@@ -254,6 +272,19 @@ async fn show(named: &Named) -> Result<ExitCode> {
     for (name, value) in rows {
         writeln!(out, "{name:<12} {value}")?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn rework(named: &Named, releases: u64) -> Result<ExitCode> {
+    let (_, ledger) = ledger(&named.flags)?;
+    let access = ledger.access_set_rework(named.name.clone(), releases).await?;
+    writeln!(
+        io::stderr(),
+        "access code `{}` may release {} of its registrations in all, and has released {}",
+        access.name,
+        access.rework,
+        access.reworked
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -38,6 +38,8 @@ pub enum Wish {
     Register,
     /// Say that a device holds one.
     Confirm,
+    /// Give a registration up.
+    Release,
     /// Hear where a serial stands, or who one is.
     Ask,
 }

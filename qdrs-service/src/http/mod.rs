@@ -69,6 +69,8 @@ fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(v1::register, v1::status))
         .routes(routes!(v1::confirm))
+        .routes(routes!(v1::release))
+        .routes(routes!(v1::releases))
         .routes(routes!(v1::access))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

@@ -94,6 +94,8 @@ impl World {
             hub: "main".into(),
             quota: None,
             made: 0,
+            rework: 0,
+            reworked: 0,
             rate_per_minute: None,
             not_before: None,
             expires: None,
@@ -285,6 +287,51 @@ async fn a_code_that_is_stopped_may_confirm_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_station_releases_what_it_made_as_often_as_it_may() {
+    let world = World::new().await;
+    let line = world.holder("line-1", |access| access.rework = 1).await;
+    let other = world.holder("line-2", |access| access.rework = 1).await;
+    let product = world.holder("product", |access| (access.kind, access.rework) = (Kind::Product, 1)).await;
+    let made: Registration = world.put(&line, "QD-0001", "{}").await.json();
+    world.confirm(&line, "QD-0001", &made).await;
+    let release = async |who: &Holder, serial: &str, reservation: Uuid| {
+        let body = format!(r#"{{"reservation":"{reservation}","reason":"cracked case"}}"#);
+        world.send(who.signed("PUT", &format!("/v1/devices/{serial}/release"), &body)).await
+    };
+    let status: qdrs_core::api::SerialStatus = world.get(&line, "/v1/devices/QD-0001").await.json();
+    assert_eq!(status.reservation, Some(made.reservation), "who has lost its journal hears what to release");
+    let others: qdrs_core::api::SerialStatus = world.get(&other, "/v1/devices/QD-0001").await.json();
+    assert_eq!(others.reservation, None);
+    assert_eq!(release(&other, "QD-0001", made.reservation).await.problem(), "serial-unknown");
+    assert_eq!(release(&product, "QD-0001", made.reservation).await.problem(), "refused");
+    assert_eq!(world.send(line.signed("PUT", "/v1/devices/QD-0001/release", "{}")).await.problem(), "bad-request");
+    let set = async |state| world.ledger.access_set_state("line-1".into(), state).await.expect("set");
+    set(AccessState::Suspended).await;
+    assert_eq!(release(&line, "QD-0001", made.reservation).await.problem(), "access-code-suspended");
+    assert_eq!(world.emulator.identities().len(), 1, "nothing of this has reached the hub");
+    set(AccessState::Active).await;
+
+    let released = release(&line, "QD-0001", made.reservation).await;
+    assert_eq!(released.status, 200);
+    assert!(world.emulator.identities().is_empty());
+    assert_eq!(release(&line, "QD-0001", made.reservation).await.body, released.body, "the same again");
+    assert_eq!(world.confirm(&line, "QD-0001", &made).await.problem(), "released");
+    let again = Holder { code: line.code.clone(), job: Uuid::now_v7() };
+    let again: Registration = world.put(&again, "QD-0001", "{}").await.json();
+    assert_eq!(release(&line, "QD-0001", again.reservation).await.problem(), "rework-used-up");
+    let info: qdrs_core::api::AccessInfo = world.get(&line, "/v1/access").await.json();
+    assert_eq!((info.rework, info.reworked, info.registered), (1, 1, 1));
+
+    let dead: qdrs_core::api::Releases = world.get(&line, "/v1/releases?after=0").await.json();
+    assert_eq!(dead.releases.iter().map(|one| one.reservation).collect::<Vec<_>>(), [made.reservation]);
+    let none: qdrs_core::api::Releases = world.get(&line, &format!("/v1/releases?after={}", dead.next)).await.json();
+    assert!(none.releases.is_empty() && !none.more);
+    assert_eq!(world.get(&other, "/v1/releases").await.json::<qdrs_core::api::Releases>().releases, []);
+    assert_eq!(world.get(&line, "/v1/releases?after=-1").await.problem(), "bad-request");
+    assert_eq!(world.get(&product, "/v1/releases").await.problem(), "refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_address_is_charged_for_everything_and_a_code_only_for_what_it_signed() {
     let world = World::with(Limits { code_per_minute: 1, code_burst: 1, ..Limits::none() }).await;
     let line = world.station("line-1").await;
@@ -333,6 +380,8 @@ async fn each_route_of_the_description_is_served_and_says_who_may_ask() {
         "put /v1/devices/{serial}",
         "get /v1/devices/{serial}",
         "put /v1/devices/{serial}/confirmation",
+        "put /v1/devices/{serial}/release",
+        "get /v1/releases",
         "get /v1/access",
         "get /healthz",
         "get /readyz",

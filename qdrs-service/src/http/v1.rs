@@ -2,14 +2,18 @@
 
 use axum::{
     Json,
-    extract::{Request, State},
+    extract::{Query, Request, State},
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use qdrs_core::api::{AccessInfo, ConfirmRequest, Confirmation, Problem, RegisterRequest, Registration, SerialStatus};
+use qdrs_core::api::{
+    AccessInfo, Code, ConfirmRequest, Confirmation, Problem, RegisterRequest, Registration, ReleaseRequest, Released, Releases,
+    SerialStatus,
+};
 
 use super::{
     App,
+    answer::bad,
     caller::{Caller, Wish, authenticate, serial_of},
 };
 use crate::registrar::Refusal;
@@ -58,6 +62,54 @@ pub async fn confirm(State(app): State<App>, request: Request) -> Result<Json<Co
     let (caller, serial) = caller_and_serial(&app, Wish::Confirm, request).await?;
     let body: ConfirmRequest = caller.json()?;
     app.registrar.confirm(&caller.access, &serial, body).await.map(Json).map_err(|refusal| caller.refuse(refusal))
+}
+
+/// Give a registration up: its credential dies, and the serial may be registered again
+///
+/// Only a registration of the caller's own, and only as often as the owner allows it. Idempotent, and charged once; while a
+/// call to the hub may still be under way, the answer is `in-progress`, and the same request again hears the end.
+#[utoipa::path(
+    put, path = "/v1/devices/{serial}/release", tag = "devices", operation_id = "release", security(("signature" = [])),
+    params(
+        ("serial" = String, Path, description = "The serial number as it was scanned, percent-encoded UTF-8"),
+        ("Idempotency-Key" = String, Header, description = "A key of this request's own"),
+    ),
+    request_body = ReleaseRequest,
+    responses(
+        (status = 200, description = "Released", body = Released),
+        (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn release(State(app): State<App>, request: Request) -> Result<Json<Released>, Refusal> {
+    let (caller, serial) = caller_and_serial(&app, Wish::Release, request).await?;
+    let body: ReleaseRequest = caller.json()?;
+    app.registrar.rework(&caller.access, &serial, body).await.map(Json).map_err(|refusal| caller.refuse(refusal))
+}
+
+/// Which registrations of the caller's own are dead: released or taken over, by whomever
+///
+/// In the order in which they died, a page at a time: ask `after` the last answer's `next`. Keep that number, and each start
+/// of a station costs one request.
+#[utoipa::path(
+    get, path = "/v1/releases", tag = "devices", operation_id = "releases", security(("signature" = [])),
+    params(("after" = Option<u64>, Query, description = "`next` of the last answer; 0, or left out, for all")),
+    responses(
+        (status = 200, description = "A page of them", body = Releases),
+        (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn releases(State(app): State<App>, request: Request) -> Result<Json<Releases>, Refusal> {
+    let after = Query::<After>::try_from_uri(request.uri());
+    let caller = authenticate(&app, Wish::Ask, request).await?;
+    let Query(After { after }) = after.map_err(|error| caller.refuse(bad(Code::BadRequest, error.body_text())))?;
+    app.registrar.releases(&caller.access, after).await.map(Json).map_err(|refusal| caller.refuse(refusal))
+}
+
+/// The query of [`releases`].
+#[derive(serde::Deserialize)]
+struct After {
+    #[serde(default)]
+    after: u64,
 }
 
 /// Where a serial stands

@@ -67,6 +67,10 @@ pub struct Access {
     pub quota: Option<u64>,
     /// How many it has registered.
     pub made: u64,
+    /// How many of its registrations it may release by itself.
+    pub rework: u64,
+    /// How many it has released.
+    pub reworked: u64,
     /// Requests a minute; none means the service's default.
     pub rate_per_minute: Option<u32>,
     /// Its first moment.
@@ -158,13 +162,26 @@ impl Life {
         }
     }
 
+    /// May the code that registered it give it up? What the hub refused or has from elsewhere is the owner's to settle.
+    pub fn open_to_rework(&self) -> bool {
+        match self {
+            Self::Reserved | Self::Issued { .. } | Self::Confirmed { .. } => true,
+            Self::Rejected { .. }
+            | Self::Conflict { .. }
+            | Self::Releasing { .. }
+            | Self::Released { .. }
+            | Self::Scrapped { .. } => false,
+        }
+    }
+
     /// May the state follow this one? The table of DESIGN section 4; the ledger's conditional updates hold to it.
     pub fn may_become(&self, next: State) -> bool {
         match self {
             Self::Reserved => matches!(next, State::Issued | State::Rejected | State::Conflict | State::Releasing),
             Self::Issued { .. } => matches!(next, State::Confirmed | State::Releasing),
             Self::Confirmed { .. } => matches!(next, State::Releasing | State::Scrapped),
-            Self::Rejected { .. } => matches!(next, State::Reserved),
+            // For the same job; for others the owner frees it first.
+            Self::Rejected { .. } => matches!(next, State::Reserved | State::Releasing),
             // The owner decides; what is in the hub is not ours, and stays.
             Self::Conflict { .. } => matches!(next, State::Releasing),
             Self::Releasing { .. } => matches!(next, State::Released),
@@ -236,6 +253,43 @@ pub enum NotConfirmed {
     Ledger(LedgerError),
 }
 
+/// Why a registration was not given up by the code that made it.
+#[derive(Debug)]
+pub enum NotReworked {
+    /// It stands elsewhere by now, or there is none.
+    Elsewhere,
+    /// The access code may release nothing.
+    NotPermitted,
+    /// The access code has released all it may.
+    UsedUp(u64),
+    /// The books of its batch are closed.
+    Closed { batch: String },
+    /// The ledger can't be used.
+    Ledger(LedgerError),
+}
+
+/// A registration that was released or taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// Its number among those of its access code, from 1.
+    pub number: u64,
+    /// The serial in its normal form.
+    pub serial: String,
+    /// The attempt.
+    pub reservation: Uuid,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Who gives a serial up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The owner, by a command.
+    Owner,
+    /// The access code that registered it.
+    Holder(KeyId),
+}
+
 /// The ledger can't be used.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LedgerError {
@@ -285,6 +339,12 @@ impl From<LedgerError> for NotReserved {
     }
 }
 
+impl From<LedgerError> for NotReworked {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
 impl From<LedgerError> for NotConfirmed {
     fn from(error: LedgerError) -> Self {
         Self::Ledger(error)
@@ -303,6 +363,8 @@ pub trait Ledger: Send + Sync {
     fn access_create(&self, access: Access) -> Boxed<'_, Result<(), LedgerError>>;
     /// Suspends, revokes or reactivates the code of that name. A revoked one stays revoked.
     fn access_set_state(&self, name: String, state: AccessState) -> Boxed<'_, Result<(), LedgerError>>;
+    /// Says how many registrations the code of that name may release in all.
+    fn access_set_rework(&self, name: String, rework: u64) -> Boxed<'_, Result<Access, LedgerError>>;
 
     /// Can it be read and written?
     fn ready(&self) -> Boxed<'_, Result<(), LedgerError>>;
@@ -348,10 +410,16 @@ pub trait Ledger: Send + Sync {
         hardware_id: Option<String>,
     ) -> Boxed<'_, Result<Timestamp, NotConfirmed>>;
 
-    /// *reserved*, *issued*, *confirmed* or *conflict* -> *releasing*, by the owner. False if it stands elsewhere by now.
+    /// *reserved*, *issued*, *confirmed*, *rejected* or *conflict* -> *releasing*, by the owner. False if it stands elsewhere
+    /// by now.
     fn release(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>>;
+    /// *reserved*, *issued* or *confirmed* -> *releasing*, by the code that registered it; charges its rework budget.
+    fn rework(&self, id: Uuid, key_id: KeyId, reason: String) -> Boxed<'_, Result<(), NotReworked>>;
     /// *releasing* -> *released*; gives the quota back. False if it stands elsewhere by now.
-    fn released(&self, id: Uuid) -> Boxed<'_, Result<bool, LedgerError>>;
+    fn released(&self, id: Uuid, by: By) -> Boxed<'_, Result<bool, LedgerError>>;
+    /// The tombstones of an access code with numbers above `after`, in their order, at most `count`. When there is no
+    /// number as high as `after`, from the first on: the ledger is another one.
+    fn tombstones(&self, key_id: KeyId, after: u64, count: usize) -> Boxed<'_, Result<Vec<Tombstone>, LedgerError>>;
     /// *confirmed* -> *scrapped*, by the owner. False if it stands elsewhere by now.
     fn scrap(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>>;
     /// When the last call to the hub was sent whose answer is not known; none when all are answered.

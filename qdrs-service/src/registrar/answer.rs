@@ -112,6 +112,13 @@ pub(super) fn code_quota(most: u64) -> Refusal {
     Refusal::new(Code::QuotaExhausted, format!("this access code may register {most} devices, and has"))
 }
 
+pub(super) fn no_rework(allowed: u64) -> Refusal {
+    match allowed {
+        0 => Refusal::new(Code::NotPermitted, "this access code may release nothing"),
+        most => Refusal::new(Code::ReworkUsedUp, format!("this access code may release {most} of its registrations, and has")),
+    }
+}
+
 pub(super) fn policy_quota(most: u64, when: &str) -> Refusal {
     Refusal::new(Code::QuotaExhausted, format!("the policy allows {most} devices {when}, and they are made"))
 }

@@ -30,6 +30,7 @@ mod answer;
 mod refusal;
 mod release;
 mod request;
+mod rework;
 mod work;
 
 #[cfg(test)]
@@ -60,13 +61,14 @@ struct Shared {
     ledger: Arc<dyn Ledger>,
     hubs: BTreeMap<String, Arc<dyn Hub>>,
     policies: BTreeMap<String, Policy>,
-    works: Works,
+    works: Works<DeviceKey>,
+    releases: Works<Timestamp>,
 }
 
 impl Registrar {
     /// A registrar over that ledger, with the hubs and policies by the names that access codes use.
     pub fn new(ledger: Arc<dyn Ledger>, hubs: BTreeMap<String, Arc<dyn Hub>>, policies: BTreeMap<String, Policy>) -> Self {
-        Self { shared: Arc::new(Shared { ledger, hubs, policies, works: Works::default() }) }
+        Self { shared: Arc::new(Shared { ledger, hubs, policies, works: Works::default(), releases: Works::default() }) }
     }
 
     /// The access code of that key id.
@@ -331,6 +333,7 @@ impl Registrar {
             since: record.since,
             station: record.reservation.station,
             yours,
+            reservation: Some(record.reservation.id).filter(|_| yours),
             device_id: Some(record.reservation.device_id).filter(|_| yours),
             hub: Some(record.reservation.hub_host).filter(|_| yours),
             evidence: evidence.filter(|_| yours),
@@ -348,6 +351,8 @@ impl Registrar {
             least_evidence: self.policy(&caller.policy)?.least_evidence(),
             quota: caller.quota,
             registered: caller.made,
+            rework: caller.rework,
+            reworked: caller.reworked,
             expires: caller.expires,
             permissions: caller.permissions.clone(),
             time: Timestamp::now(),

@@ -14,9 +14,10 @@ use qdrs_core::{
     api::{Code, State},
     hub::{Backoff, HubError, Identity},
 };
+use uuid::Uuid;
 
 use super::{Refusal, Registrar};
-use crate::ledger::{Life, Record, Reservation};
+use crate::ledger::{By, Life, Record, Reservation};
 
 /// A call whose answer was lost has had its effect after so long, or never will.
 const CALL_DIES_AFTER: Duration = if cfg!(test) { Duration::from_millis(150) } else { Duration::from_secs(10 * 60) };
@@ -50,13 +51,29 @@ impl Registrar {
             }
             life => return Err(stands(reservation, life.state(), "released")),
         }
+        self.finish_release(reservation, By::Owner, waiting).await
+    }
+
+    /// *releasing* -> *released*.
+    pub(super) async fn finish_release(
+        &self,
+        reservation: &Reservation,
+        by: By,
+        waiting: &(dyn Fn(Duration) + Sync),
+    ) -> Result<Record, Refusal> {
         self.delete(reservation, waiting).await?;
-        if !ledger.released(reservation.id).await? {
-            let now = ledger.find(reservation.id).await?;
-            // Another one who released it was faster.
-            return now.filter(|now| now.life.state() == State::Released).ok_or_else(|| moved(reservation));
-        }
-        ledger.find(reservation.id).await?.ok_or_else(|| moved(reservation))
+        let ledger = &self.shared.ledger;
+        let released = ledger.released(reservation.id, by).await?;
+        // Another one who released it may have been faster.
+        let now = ledger.find(reservation.id).await?;
+        now.filter(|now| released || now.life.state() == State::Released).ok_or_else(|| moved(reservation))
+    }
+
+    /// How long a call to the hub may still be under way; none when every one is answered, or old enough.
+    pub(super) async fn call_under_way(&self, reservation: Uuid) -> Result<Option<Duration>, Refusal> {
+        let Some(sent) = self.shared.ledger.unanswered_since(reservation).await? else { return Ok(None) };
+        let age = Duration::try_from(Timestamp::now().duration_since(sent)).unwrap_or_default();
+        Ok(CALL_DIES_AFTER.checked_sub(age).filter(|left| !left.is_zero()))
     }
 
     /// Deletes the identity of a confirmed device and closes its serial for ever. The quota is not given back: it was made.
@@ -79,9 +96,7 @@ impl Registrar {
 
     /// Waits until no call can make or change the identity any more, then deletes it if it is there.
     async fn delete(&self, reservation: &Reservation, waiting: &(dyn Fn(Duration) + Sync)) -> Result<(), Refusal> {
-        while let Some(sent) = self.shared.ledger.unanswered_since(reservation.id).await? {
-            let age = Duration::try_from(Timestamp::now().duration_since(sent)).unwrap_or_default();
-            let Some(left) = CALL_DIES_AFTER.checked_sub(age).filter(|left| !left.is_zero()) else { break };
+        while let Some(left) = self.call_under_way(reservation.id).await? {
             waiting(left);
             tokio::time::sleep(left.min(LOOK_EVERY)).await;
         }
@@ -104,21 +119,27 @@ impl Registrar {
         }
     }
 
-    /// The identity with a key of ours, if there is one; an error if there is one with another key.
-    async fn ours_in_hub(&self, reservation: &Reservation) -> Result<Option<Identity>, Refusal> {
+    /// What the hub has, asked with patience.
+    pub(super) async fn look(&self, reservation: &Reservation) -> Result<Option<Identity>, Refusal> {
         let hub = self.hub(&reservation.hub)?;
         let mut patience = Backoff::new(WAIT_FIRST, WAIT_MAX, Some(PATIENCE));
-        let identity = loop {
+        loop {
             match hub.read(&reservation.device_id).await {
-                Ok(identity) => break identity,
+                Ok(identity) => return Ok(identity),
+                // A name that it does not even take is no device's.
+                Err(HubError::Rejected { .. }) => return Ok(None),
                 Err(error) if error.is_passing() => match patience.next(error.retry_after()) {
                     Some(wait) => tokio::time::sleep(wait).await,
                     None => return Err(error.into()),
                 },
                 Err(error) => return Err(error.into()),
             }
-        };
-        let Some(identity) = identity else { return Ok(None) };
+        }
+    }
+
+    /// The identity with a key of ours, if there is one; an error if there is one with another key.
+    pub(super) async fn ours_in_hub(&self, reservation: &Reservation) -> Result<Option<Identity>, Refusal> {
+        let Some(identity) = self.look(reservation).await? else { return Ok(None) };
         let ledger = &self.shared.ledger;
         if let Some(key) = identity.primary.as_ref().map(|key| key.fingerprint()) {
             let sent = ledger.find(reservation.id).await?.is_some_and(|record| record.sent.contains(&key));
@@ -137,7 +158,7 @@ impl Registrar {
     }
 }
 
-fn stands(reservation: &Reservation, state: State, wanted: &str) -> Refusal {
+pub(super) fn stands(reservation: &Reservation, state: State, wanted: &str) -> Refusal {
     Refusal::new(Code::SerialTaken, format!("`{}` is {state}; a serial that is {state} can't be {wanted}", reservation.serial))
 }
 

@@ -21,6 +21,7 @@ use crate::ledger::{AccessState, SqliteLedger};
 
 mod batch;
 mod release;
+mod rework;
 
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -169,6 +170,8 @@ impl World {
             hub: "main".into(),
             quota: None,
             made: 0,
+            rework: 0,
+            reworked: 0,
             rate_per_minute: None,
             not_before: None,
             expires: None,
@@ -553,6 +556,8 @@ enum Step {
     Register { who: usize, job: u8, take_over: bool },
     Confirm { who: usize },
     Release,
+    Rework { who: usize },
+    HubRefuses(bool),
     Scrap,
     Restart,
     HubWill(Vec<Fate>),
@@ -564,6 +569,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..2usize, 0..3u8, any::<bool>()).prop_map(|(who, job, take_over)| Step::Register { who, job, take_over }),
         2 => (0..2usize).prop_map(|who| Step::Confirm { who }),
         1 => Just(Step::Release),
+        1 => (0..2usize).prop_map(|who| Step::Rework { who }),
+        1 => any::<bool>().prop_map(Step::HubRefuses),
         1 => Just(Step::Scrap),
         1 => Just(Step::Restart),
         2 => prop::collection::vec(fate, 0..4).prop_map(Step::HubWill),
@@ -580,7 +587,8 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.block_on(async {
             let mut world = World::new();
-            let callers = [world.station("line-1", |_| ()).await, world.station("line-2", |_| ()).await];
+            // The first may give up two of its registrations, the second none.
+            let callers = [world.station("line-1", |access| access.rework = 2).await, world.station("line-2", |_| ()).await];
             let mut held: [Option<(Registration, DeviceKey)>; 2] = [None, None];
             let mut confirmed = None;
             // Nothing may be handed out: it is confirmed, or the owner has begun to end it, or it is scrapped.
@@ -588,6 +596,7 @@ proptest! {
             for step in steps {
                 match step {
                     Step::HubWill(fates) => world.hub.will(fates),
+                    Step::HubRefuses(refuses) => *world.hub.refuses.lock().unwrap() = refuses,
                     Step::Restart => world.restart(),
                     Step::Register { who, job, take_over } => {
                         let take_over = take_over.then(|| TakeOver { reason: "test".into() });
@@ -603,6 +612,19 @@ proptest! {
                             assert_eq!(world.hub.key("7").map(|key| key.fingerprint()), Some(key.fingerprint()), "a dead key was confirmed");
                             assert!(!scrapped, "a scrapped serial was confirmed");
                             (confirmed, shut) = (Some(key.fingerprint()), true);
+                        }
+                    }
+                    Step::Rework { who } => {
+                        let Some((registration, _)) = &held[who] else { continue };
+                        let standing = world.registrar.shared.ledger.find(registration.reservation).await.unwrap().unwrap().life.state();
+                        match world.rework(&callers[who], "7", registration.reservation).await {
+                            Ok(_) if standing == State::Released => {}
+                            Ok(_) => {
+                                assert!(world.hub.key("7").is_none() && !scrapped, "it is free, but the hub has it");
+                                (confirmed, shut) = (None, false);
+                            }
+                            Err(_) if world.state("7").await == Some(State::Releasing) => (confirmed, shut) = (None, true),
+                            Err(_) => {}
                         }
                     }
                     Step::Release => match world.release("7").await {
@@ -626,7 +648,8 @@ proptest! {
                     assert_eq!(world.hub.key("7").map(|key| key.fingerprint()), Some(confirmed), "the confirmed key died");
                 }
             }
-            world.life().await;
+            // A release costs its holder one, whatever broke off; the quota counts what stands.
+            world.balance(&callers).await;
         });
     }
 }

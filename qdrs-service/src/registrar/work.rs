@@ -36,66 +36,88 @@ const WAIT_MAX: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 15 });
 
 type Settled = Result<DeviceKey, Refusal>;
 
-/// The works that run in this process.
-#[derive(Default)]
-pub(super) struct Works {
-    running: Mutex<HashMap<Uuid, watch::Receiver<Option<Settled>>>>,
+/// The works of one kind that run in this process, one a reservation; each ends in a `T`.
+pub(super) struct Works<T> {
+    running: Arc<Running<T>>,
 }
 
-impl Works {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, watch::Receiver<Option<Settled>>>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+type Running<T> = Mutex<HashMap<Uuid, Waiting<T>>>;
+type Waiting<T> = watch::Receiver<Option<Result<T, Refusal>>>;
 
+impl<T> Default for Works<T> {
+    fn default() -> Self {
+        Self { running: Arc::default() }
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Works<T> {
     pub(super) fn is_running(&self, reservation: Uuid) -> bool {
-        self.lock().contains_key(&reservation)
+        lock(&self.running).contains_key(&reservation)
     }
-}
 
-impl Registrar {
-    /// Waits until the reservation is settled, and starts the work if nobody has. What is fresh is only used by new work.
-    pub(super) async fn settle(&self, reservation: Uuid, fresh: Option<Fresh>, within: Duration) -> Settled {
-        let mut settled = {
-            let mut running = self.shared.works.lock();
+    /// Waits for the end of the reservation's work, and starts `work` if none runs. None when it takes longer.
+    pub(super) async fn join(
+        &self,
+        reservation: Uuid,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+        within: Duration,
+    ) -> Option<Result<T, Refusal>> {
+        let mut end = {
+            let mut running = lock(&self.running);
             match running.get(&reservation) {
-                Some(settled) => settled.clone(),
+                Some(end) => end.clone(),
                 None => {
-                    let (done, settled) = watch::channel(None);
-                    running.insert(reservation, settled.clone());
-                    let shared = Arc::clone(&self.shared);
+                    let (done, end) = watch::channel(None);
+                    running.insert(reservation, end.clone());
+                    // Leaves the table before its end is told, so that whoever asks again is not told of it once more;
+                    // also if it panics.
+                    let entry = Entry { running: Arc::clone(&self.running), reservation };
                     tokio::spawn(async move {
-                        // Leaves the table before its end is told, so that whoever asks again is not told of it once more;
-                        // also if it panics.
-                        let entry = Entry { shared: &shared, reservation };
-                        let end = Work::new(&shared, reservation).run(fresh).await;
+                        let end = work.await;
                         if let Err(refusal) = &end {
                             tracing::warn!(%reservation, code = refusal.problem.code, detail = refusal.problem.detail, "not settled");
                         }
                         drop(entry);
                         done.send_replace(Some(end));
                     });
-                    settled
+                    end
                 }
             }
         };
-        match tokio::time::timeout(within, settled.wait_for(Option::is_some)).await {
-            Ok(Ok(end)) => end.clone().unwrap_or_else(|| Err(Refusal::new(Code::Internal, "the work has no end"))),
-            Ok(Err(_)) => Err(Refusal::new(Code::Internal, "the work broke off")),
-            Err(_) if within < super::ANSWER_WITHIN => Err(Refusal::new(Code::InProgress, "the same request is being worked on")),
-            Err(_) => Err(Refusal::new(Code::HubSlow, "the hub has not answered yet; the reservation stands")
-                .retry_after(Duration::from_secs(2))),
+        match tokio::time::timeout(within, end.wait_for(Option::is_some)).await {
+            Ok(Ok(end)) => Some(end.clone().unwrap_or_else(|| Err(Refusal::new(Code::Internal, "the work has no end")))),
+            Ok(Err(_)) => Some(Err(Refusal::new(Code::Internal, "the work broke off"))),
+            Err(_) => None,
         }
     }
 }
 
-struct Entry<'a> {
-    shared: &'a Shared,
+fn lock<T>(running: &Running<T>) -> MutexGuard<'_, HashMap<Uuid, Waiting<T>>> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Entry<T> {
+    running: Arc<Running<T>>,
     reservation: Uuid,
 }
 
-impl Drop for Entry<'_> {
+impl<T> Drop for Entry<T> {
     fn drop(&mut self) {
-        self.shared.works.lock().remove(&self.reservation);
+        lock(&self.running).remove(&self.reservation);
+    }
+}
+
+impl Registrar {
+    /// Waits until the reservation is settled, and starts the work if nobody has. What is fresh is only used by new work.
+    pub(super) async fn settle(&self, reservation: Uuid, fresh: Option<Fresh>, within: Duration) -> Settled {
+        let shared = Arc::clone(&self.shared);
+        let work = async move { Work::new(&shared, reservation).run(fresh).await };
+        match self.shared.works.join(reservation, work, within).await {
+            Some(end) => end,
+            None if within < super::ANSWER_WITHIN => Err(Refusal::new(Code::InProgress, "the same request is being worked on")),
+            None => Err(Refusal::new(Code::HubSlow, "the hub has not answered yet; the reservation stands")
+                .retry_after(Duration::from_secs(2))),
+        }
     }
 }
 

@@ -1,14 +1,17 @@
 //! Access codes in SQLite.
 
 use jiff::Timestamp;
-use qdrs_core::access::{KeyId, PublicKeys, PublicOpeningKey, PublicSigningKey};
-use rusqlite::{Connection, OptionalExtension, Row};
+use qdrs_core::{
+    access::{KeyId, PublicKeys, PublicOpeningKey, PublicSigningKey},
+    api::Kind,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{read, write};
 use crate::ledger::{Access, AccessState, LedgerError, audit::Deed};
 
 const COLUMNS: &str = "key_id, name, kind, signing_key, opening_key, policy, hub, quota, made, rate_per_minute, not_before, expires, \
-                       permissions, state, created_at";
+                       permissions, state, created_at, rework, reworked";
 
 pub(super) fn find(connection: &Connection, key_id: KeyId) -> rusqlite::Result<Option<Access>> {
     connection
@@ -34,9 +37,9 @@ pub(super) fn create(connection: &Connection, new: &Access) -> Result<(), Ledger
     let permissions = new.permissions.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(" ");
     connection
         .prepare_cached(&format!(
-            "INSERT INTO access_code ({COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)"
+            "INSERT INTO access_code ({COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)"
         ))?
-        .execute(rusqlite::params![
+        .execute(params![
             new.key_id.to_string(),
             new.name,
             new.kind.as_str(),
@@ -52,16 +55,14 @@ pub(super) fn create(connection: &Connection, new: &Access) -> Result<(), Ledger
             permissions,
             new.state.as_str(),
             new.created_at.as_millisecond(),
+            new.rework,
+            new.reworked,
         ])?;
-    owner_did(connection, "access-created", &new.name, new.key_id)
+    owner_did(connection, "access-created", &new.name, new.key_id, None)
 }
 
 pub(super) fn set_state(connection: &Connection, name: &str, state: AccessState) -> Result<(), LedgerError> {
-    let found = connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM access_code WHERE name = ?1"))?
-        .query_row([name], access)
-        .optional()?
-        .ok_or_else(|| LedgerError::AccessCode(format!("no access code is named `{name}`; `access list` shows them")))?;
+    let found = named(connection, name)?;
     if found.state == state {
         return Ok(());
     }
@@ -69,10 +70,30 @@ pub(super) fn set_state(connection: &Connection, name: &str, state: AccessState)
         return Err(LedgerError::AccessCode(format!("access code `{name}` is revoked, and stays so; create a new one")));
     }
     connection.prepare_cached("UPDATE access_code SET state = ?2 WHERE name = ?1")?.execute([name, state.as_str()])?;
-    owner_did(connection, &format!("access-{}", state.as_str()), name, found.key_id)
+    owner_did(connection, &format!("access-{}", state.as_str()), name, found.key_id, None)
 }
 
-fn owner_did(connection: &Connection, action: &str, name: &str, key_id: KeyId) -> Result<(), LedgerError> {
+pub(super) fn set_rework(connection: &Connection, name: &str, rework: u64) -> Result<Access, LedgerError> {
+    let found = named(connection, name)?;
+    if found.kind == Kind::Product && rework > 0 {
+        return Err(LedgerError::AccessCode(format!("access code `{name}` is a product's, and a product releases nothing")));
+    }
+    if found.rework != rework {
+        connection.prepare_cached("UPDATE access_code SET rework = ?2 WHERE name = ?1")?.execute(params![name, rework])?;
+        owner_did(connection, "access-rework", name, found.key_id, Some(format!("{} -> {rework}", found.rework)))?;
+    }
+    Ok(Access { rework, ..found })
+}
+
+fn named(connection: &Connection, name: &str) -> Result<Access, LedgerError> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM access_code WHERE name = ?1"))?
+        .query_row([name], access)
+        .optional()?
+        .ok_or_else(|| LedgerError::AccessCode(format!("no access code is named `{name}`; `access list` shows them")))
+}
+
+fn owner_did(connection: &Connection, action: &str, name: &str, key_id: KeyId, what: Option<String>) -> Result<(), LedgerError> {
     let deed = Deed {
         v: 1,
         action: action.to_owned(),
@@ -81,7 +102,7 @@ fn owner_did(connection: &Connection, action: &str, name: &str, key_id: KeyId) -
         policy: None,
         serial: None,
         reservation: None,
-        detail: Some(format!("{name} ({key_id})")),
+        detail: Some(what.map_or_else(String::new, |what| format!("{what}: ")) + &format!("{name} ({key_id})")),
     };
     write::audit(connection, &deed)
 }
@@ -118,5 +139,7 @@ fn access(row: &Row<'_>) -> rusqlite::Result<Access> {
             _ => AccessState::Revoked,
         },
         created_at: read::time(row, 14)?,
+        rework: row.get(15)?,
+        reworked: row.get(16)?,
     })
 }

@@ -74,6 +74,13 @@ pub(super) fn give_back(connection: &Connection, of: &Reservation) -> rusqlite::
     Ok(())
 }
 
+/// Is the batch of that name and policy one whose books are closed?
+pub(super) fn is_closed(connection: &Connection, of: &Reservation) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM batch WHERE name = ?1 AND policy = ?2 AND closed_at IS NOT NULL)")?
+        .query_row(params![of.batch, of.policy], |row| row.get(0))
+}
+
 fn stands_in(connection: &Connection, batch: &str, serial: &str) -> rusqlite::Result<bool> {
     connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM batch_serial WHERE batch = ?1 AND serial = ?2)")?
@@ -87,7 +94,7 @@ pub(super) fn open(connection: &Connection, new: &NewBatch) -> Result<Batch, Not
     let (now, last) = (Timestamp::now(), write::last_entry(connection)?);
     // What stations have called so before is in it.
     let made: u64 = connection.query_row(
-        "SELECT count(*) FROM reservation WHERE batch = ?1 AND policy = ?2 AND state NOT IN ('released', 'rejected')",
+        "SELECT count(*) FROM reservation WHERE batch = ?1 AND policy = ?2 AND charged = 1",
         [&new.name, &new.policy],
         |row| row.get(0),
     )?;

@@ -9,8 +9,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::ledger::LedgerError;
 
 /// Every migration, in order; the first is number 1.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../../../migrations/sqlite/0001_ledger.sql"), include_str!("../../../migrations/sqlite/0002_batches.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_ledger.sql"),
+    include_str!("../../../migrations/sqlite/0002_batches.sql"),
+    include_str!("../../../migrations/sqlite/0003_rework.sql"),
+];
 
 /// Brings the ledger up to date.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {

@@ -24,13 +24,15 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
-    Access, AccessState, JobHash, Ledger, LedgerError, Made, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation,
+    Access, AccessState, By, JobHash, Ledger, LedgerError, Made, NotConfirmed, NotReserved, NotReworked, PolicyLimits, Record,
+    Reservation, Tombstone,
     audit::Entry,
     batch::{Batch, Books, NewBatch, NotDone},
 };
 
 mod access;
 mod batch;
+mod end;
 mod migrate;
 mod read;
 mod write;
@@ -229,6 +231,10 @@ impl Ledger for SqliteLedger {
         Box::pin(self.write(move |connection| access::set_state(connection, &name, state)))
     }
 
+    fn access_set_rework(&self, name: String, rework: u64) -> Boxed<'_, Result<Access, LedgerError>> {
+        Box::pin(self.write(move |connection| access::set_rework(connection, &name, rework)))
+    }
+
     fn find_job(&self, key_id: KeyId, job: JobHash) -> Boxed<'_, Result<Option<Record>, LedgerError>> {
         Box::pin(self.read(move |connection| read::by_job(connection, key_id, &job)))
     }
@@ -290,15 +296,23 @@ impl Ledger for SqliteLedger {
     }
 
     fn release(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>> {
-        Box::pin(self.write(move |connection| write::by_owner(connection, id, State::Releasing, Some(reason))))
+        Box::pin(self.write(move |connection| end::end(connection, id, State::Releasing, By::Owner, Some(reason))))
     }
 
-    fn released(&self, id: Uuid) -> Boxed<'_, Result<bool, LedgerError>> {
-        Box::pin(self.write(move |connection| write::by_owner(connection, id, State::Released, None)))
+    fn rework(&self, id: Uuid, key_id: KeyId, reason: String) -> Boxed<'_, Result<(), NotReworked>> {
+        Box::pin(self.write(move |connection| end::rework(connection, id, key_id, reason)))
+    }
+
+    fn released(&self, id: Uuid, by: By) -> Boxed<'_, Result<bool, LedgerError>> {
+        Box::pin(self.write(move |connection| end::end(connection, id, State::Released, by, None)))
+    }
+
+    fn tombstones(&self, key_id: KeyId, after: u64, count: usize) -> Boxed<'_, Result<Vec<Tombstone>, LedgerError>> {
+        Box::pin(self.read(move |connection| read::tombstones(connection, key_id, after, count)))
     }
 
     fn scrap(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>> {
-        Box::pin(self.write(move |connection| write::by_owner(connection, id, State::Scrapped, Some(reason))))
+        Box::pin(self.write(move |connection| end::end(connection, id, State::Scrapped, By::Owner, Some(reason))))
     }
 
     fn unanswered_since(&self, id: Uuid) -> Boxed<'_, Result<Option<jiff::Timestamp>, LedgerError>> {

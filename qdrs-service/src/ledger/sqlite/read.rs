@@ -11,7 +11,7 @@ use qdrs_core::{
 use rusqlite::{Connection, OptionalExtension, Params, Row, types::Type};
 use uuid::Uuid;
 
-use crate::ledger::{JobHash, Life, Made, Record, Reservation, audit::Entry};
+use crate::ledger::{JobHash, Life, Made, Record, Reservation, Tombstone, audit::Entry};
 
 const COLUMNS: &str = "id, policy, serial, serial_sent, device_id, hub, hub_host, key_id, job_hash, recipient, station, slot, batch, \
                        product, hardware_id, replaces, reserved_at, state, since, fingerprint, evidence, reason, columns";
@@ -66,6 +66,17 @@ pub(super) fn unanswered_since(connection: &Connection, id: Uuid) -> rusqlite::R
         )?
         .query_row([id.to_string()], |row| time(row, 0))
         .optional()
+}
+
+pub(super) fn tombstones(connection: &Connection, key_id: KeyId, after: u64, count: usize) -> rusqlite::Result<Vec<Tombstone>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT released_no, serial, id, since FROM reservation WHERE key_id = ?1 AND state = 'released' AND released_no > \
+         CASE WHEN ?2 > (SELECT released FROM access_code WHERE key_id = ?1) THEN 0 ELSE ?2 END ORDER BY released_no LIMIT ?3",
+    )?;
+    let rows = statement.query_map((key_id.to_string(), after, count), |row| {
+        Ok(Tombstone { number: row.get(0)?, serial: row.get(1)?, reservation: word(row, 2)?, since: time(row, 3)? })
+    })?;
+    rows.collect()
 }
 
 pub(super) fn was_sent(connection: &Connection, hub_host: &str, device_id: &str, key: Fingerprint) -> rusqlite::Result<bool> {

@@ -55,7 +55,39 @@ async fn the_first_versions_ledger_takes_a_batch() {
 #[tokio::test]
 async fn the_second_versions_ledger_opens() {
     let (_folder, path) = kept(2);
-    says_what_was_kept(&SqliteLedger::open(&path).unwrap()).await;
+    let ledger = SqliteLedger::open(&path).unwrap();
+    says_what_was_kept(&ledger).await;
+    let access = &ledger.access_list().await.unwrap()[0];
+    assert_eq!((access.rework, access.reworked), (0, 0), "nobody has allowed a release");
+}
+
+#[tokio::test]
+async fn the_third_versions_ledger_opens() {
+    let (_folder, path) = kept(3);
+    let ledger = SqliteLedger::open(&path).unwrap();
+    says_what_was_kept(&ledger).await;
+    says_who_released_it(&ledger).await;
+}
+
+/// Which are charged is known of a ledger that was made before it was kept.
+#[tokio::test]
+async fn what_an_old_ledger_has_released_is_numbered_and_pays_back_no_more() {
+    let (_folder, path) = kept(2);
+    let ledger = SqliteLedger::open(&path).unwrap();
+    let charged = ledger.read(|connection| {
+        let mut rows = connection.prepare("SELECT serial, charged FROM reservation ORDER BY serial")?;
+        rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)))?.collect::<rusqlite::Result<Vec<_>>>()
+    });
+    assert_eq!(charged.await.unwrap(), [("14".to_owned(), false), ("21".to_owned(), true), ("7".to_owned(), true)]);
+}
+
+async fn says_who_released_it(ledger: &SqliteLedger) {
+    let access = &ledger.access_list().await.unwrap()[0];
+    assert_eq!((access.rework, access.reworked), (5, 1));
+    let entries = ledger.audit(1, 100).await.unwrap();
+    let deeds = entries.iter().map(|entry| serde_json::from_str::<Deed>(&entry.text).unwrap());
+    let by: Vec<_> = deeds.filter(|deed| deed.action == "releasing").map(|deed| deed.by).collect();
+    assert_eq!(by, [access.key_id.to_string()]);
 }
 
 async fn says_what_was_kept(ledger: &SqliteLedger) {
@@ -71,12 +103,15 @@ async fn says_what_was_kept(ledger: &SqliteLedger) {
         (books.batch.taken, books.batch.codes, books.batch.missing_ok.as_deref()),
         (2, vec!["line-1".to_owned()], Some("lost"))
     );
+    let access = &ledger.access_list().await.unwrap()[0];
+    let tombstones = ledger.tombstones(access.key_id, 0, 9).await.unwrap();
+    assert_eq!(tombstones.iter().map(|one| (one.number, one.serial.as_str())).collect::<Vec<_>>(), [(1, "14")]);
     assert!(check_chain(1, [0; 32], &ledger.audit(1, 100).await.unwrap()).is_ok());
 }
 
 /// What this version writes says the same. With `QDRS_TEST_KEEP` set its file is kept, once for each migration.
 #[tokio::test]
-async fn this_versions_ledger_says_what_the_second_ones_did() {
+async fn this_versions_ledger_says_what_the_third_ones_did() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.sqlite");
     let ledger = SqliteLedger::open(&path).unwrap();
@@ -90,6 +125,8 @@ async fn this_versions_ledger_says_what_the_second_ones_did() {
         hub: "main".into(),
         quota: None,
         made: 0,
+        rework: 5,
+        reworked: 0,
         rate_per_minute: None,
         not_before: None,
         expires: None,
@@ -133,13 +170,17 @@ async fn this_versions_ledger_says_what_the_second_ones_did() {
         assert!(ledger.issue(id, key, Some(key)).await.unwrap());
         ledger.confirm(id, key, Evidence::ReadBack, None).await.unwrap();
         match serial {
-            "14" => assert!(ledger.release(id, "released: x".into()).await.unwrap() && ledger.released(id).await.unwrap()),
+            "14" => {
+                ledger.rework(id, code.key_id(), "released: x".into()).await.unwrap();
+                assert!(ledger.released(id, By::Holder(code.key_id())).await.unwrap());
+            }
             "21" => assert!(ledger.scrap(id, "scrapped: x".into()).await.unwrap()),
             _ => assert!(matches!(ledger.find(id).await.unwrap().unwrap().life, Life::Confirmed { .. })),
         }
     }
     ledger.batch_close("w47".into(), Some("lost".into())).await.unwrap();
     says_what_was_kept(&ledger).await;
+    says_who_released_it(&ledger).await;
     let connection = Connection::open(&path).unwrap();
     let all_in_one_file: u32 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
     assert_eq!(all_in_one_file, 0);
@@ -157,7 +198,7 @@ fn a_newer_ledger_is_refused_and_left_as_it_is() {
     connection.pragma_update(None, "user_version", 1000).unwrap();
     drop(connection);
     let Err(error) = SqliteLedger::open(&path) else { panic!("a newer ledger was opened") };
-    assert!(error.to_string().contains("was written by a newer QDRS (its version is 1000, this one knows 2)"), "{error}");
+    assert!(error.to_string().contains("was written by a newer QDRS (its version is 1000, this one knows 3)"), "{error}");
 }
 
 #[tokio::test]

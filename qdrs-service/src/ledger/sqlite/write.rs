@@ -8,7 +8,7 @@ use qdrs_core::{
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::{batch, read};
+use super::{batch, end, read};
 use crate::ledger::{
     LedgerError, Life, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation,
     audit::{self, Deed},
@@ -66,8 +66,9 @@ pub(super) fn take_over(
     let charge = matches!(record.life, Life::Rejected { .. });
     let now = Timestamp::now();
     connection
-        .prepare_cached("UPDATE reservation SET state = 'released', since = ?2, reason = ?3 WHERE id = ?1")?
+        .prepare_cached("UPDATE reservation SET state = 'released', since = ?2, reason = ?3, charged = 0 WHERE id = ?1")?
         .execute(params![old.to_string(), now.as_millisecond(), format!("taken over: {reason}")])?;
+    end::number(connection, &record.reservation)?;
     entry(connection, &record.reservation, "taken-over", now, Some(reason.to_owned()))?;
     // Where the identity lives can't change under it.
     new.hub.clone_from(&record.reservation.hub);
@@ -167,7 +168,7 @@ pub(super) fn reserve_again(
     charge_quota(connection, &record.reservation.key_id.to_string(), &record.reservation.policy, &day, limits)?;
     connection
         .prepare_cached(
-            "UPDATE reservation SET state = 'reserved', since = ?2, day = ?3, reason = NULL WHERE id = ?1 AND state = 'rejected'",
+            "UPDATE reservation SET state = 'reserved', since = ?2, day = ?3, reason = NULL, charged = 1 WHERE id = ?1 AND state = 'rejected'",
         )?
         .execute(params![id.to_string(), now.as_millisecond(), day])?;
     keep_key(connection, id, key)?;
@@ -193,25 +194,6 @@ pub(super) fn answered(connection: &Connection, id: Uuid, key: Option<Fingerprin
             .execute(params![id.to_string(), key.as_bytes(), Timestamp::now().as_millisecond()])?;
     }
     Ok(())
-}
-
-/// Where the owner puts it. False if it may not go there from where it stands.
-pub(super) fn by_owner(connection: &Connection, id: Uuid, next: State, reason: Option<String>) -> Result<bool, LedgerError> {
-    let Some(record) = read::by_id(connection, id)? else { return Ok(false) };
-    if !record.life.may_become(next) {
-        return Ok(false);
-    }
-    let now = Timestamp::now();
-    connection
-        .prepare_cached(
-            "UPDATE reservation SET state = ?2, since = ?3, reason = coalesce(?4, reason) WHERE id = ?1 AND state = ?5",
-        )?
-        .execute(params![id.to_string(), next.as_str(), now.as_millisecond(), reason, record.life.state().as_str()])?;
-    if next == State::Released {
-        give_quota_back(connection, id, &record.reservation)?;
-    }
-    entry_by(connection, "owner".to_owned(), &record.reservation, next.as_str(), now, reason)?;
-    Ok(true)
 }
 
 /// *reserved* -> where the hub's answer puts it. False if it stands elsewhere by now.
@@ -304,7 +286,14 @@ fn charge_quota(connection: &Connection, key_id: &str, policy: &str, day: &str, 
     Ok(())
 }
 
-fn give_quota_back(connection: &Connection, id: Uuid, reservation: &Reservation) -> Result<(), LedgerError> {
+/// Gives back what a reservation was charged with, once.
+pub(super) fn give_quota_back(connection: &Connection, id: Uuid, reservation: &Reservation) -> Result<(), LedgerError> {
+    let charged = connection
+        .prepare_cached("UPDATE reservation SET charged = 0 WHERE id = ?1 AND charged = 1")?
+        .execute([id.to_string()])?;
+    if charged == 0 {
+        return Ok(());
+    }
     connection
         .prepare_cached("UPDATE access_code SET made = made - 1 WHERE key_id = ?1 AND made > 0")?
         .execute([reservation.key_id.to_string()])?;
@@ -342,7 +331,7 @@ fn entry(
     entry_by(connection, of.key_id.to_string(), of, action, at, detail)
 }
 
-fn entry_by(
+pub(super) fn entry_by(
     connection: &Connection,
     by: String,
     of: &Reservation,

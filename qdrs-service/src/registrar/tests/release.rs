@@ -21,7 +21,7 @@ impl World {
         self.registrar.scrap(record, "fell down", &|_| ()).await.map_err(|refusal| refusal.code().unwrap())
     }
 
-    async fn made(&self) -> u64 {
+    async fn count(&self) -> u64 {
         self.registrar.shared.ledger.access_list().await.unwrap()[0].made
     }
 }
@@ -34,7 +34,7 @@ async fn a_released_serial_is_made_again_and_its_first_key_is_dead() {
     world.confirm(&mine, "7", &first, &key).await.unwrap();
     let tombstone = world.release("7").await.unwrap();
     assert_eq!(tombstone.life, Life::Released { reason: "released: rework".into() });
-    assert_eq!((tombstone.sent, world.made().await), (vec![key.fingerprint()], 0), "a tombstone stays, the quota is back");
+    assert_eq!((tombstone.sent, world.count().await), (vec![key.fingerprint()], 0), "a tombstone stays, the quota is back");
     assert!(world.hub.key("7").is_none());
     assert_eq!(world.release("7").await.unwrap().life.state(), State::Released, "again is no error");
     assert_eq!(world.confirm(&mine, "7", &first, &key).await.unwrap_err(), Code::Released, "a late confirmation");
@@ -59,7 +59,7 @@ async fn a_scrapped_serial_is_never_again() {
     assert_eq!(world.release("7").await.unwrap_err(), Code::SerialTaken);
     assert_eq!(world.register(&mine, "7", "a").await.unwrap_err(), Code::SerialTaken);
     assert_eq!(world.register(&mine, "7", "b").await.unwrap_err(), Code::SerialTaken);
-    assert_eq!(world.made().await, 1, "it was made");
+    assert_eq!(world.count().await, 1, "it was made");
 }
 
 #[tokio::test]
