@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 mod state;
 
-pub use state::{Attempt, Entry, Failure, JobState, Phase, Step, Verdict, Written};
+pub use state::{Attempt, Dead, Entry, Failure, JobState, Phase, Step, Verdict, Written};
 
 /// The version that this QDRS writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
@@ -270,6 +270,11 @@ impl Journal {
         self.book().records.state(serial).cloned()
     }
 
+    /// Up to which number the releases of that access code were noted; 0 if none was.
+    pub fn heard(&self, code: &str) -> u64 {
+        self.book().records.heard.get(code).copied().unwrap_or(0)
+    }
+
     /// All serials, in the order in which their work began.
     pub fn all(&self) -> Vec<JobState> {
         self.book().records.all().into_iter().cloned().collect()
@@ -316,6 +321,8 @@ pub struct Records {
     states: BTreeMap<String, JobState>,
     /// Normal form -> text it was sent as, where they differ.
     sent_as: HashMap<String, String>,
+    /// Key id of an access code -> the number of the last of its releases that was noted.
+    heard: HashMap<String, u64>,
     entries: u64,
 }
 
@@ -333,6 +340,10 @@ impl Records {
     }
 
     fn apply(&mut self, entry: Entry) {
+        if let Step::Heard { code, releases } = entry.step {
+            self.heard.insert(code, releases);
+            return;
+        }
         if let Step::Registered { registration } = &entry.step {
             let Registration { serial, .. } = &**registration;
             if *serial != entry.serial {

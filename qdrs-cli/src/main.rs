@@ -68,6 +68,7 @@ async fn run(cli: Cli, printer: Printer) -> Result<Outcome, Failure> {
         Command::Provision(args) => command::provision::run(args, &mut settings, printer).await,
         Command::Check(args) => until_interrupted(command::check::run(args, &mut settings, printer)).await,
         Command::Register(args) => until_interrupted(command::register::run(args, &mut settings, printer)).await,
+        Command::Release(args) => until_interrupted(command::release::run(&args, &mut settings, printer)).await,
         Command::Status(args) => until_interrupted(command::status::run(&args, &mut settings, printer)).await,
         Command::Report(args) => command::report::run(&args, &settings, printer),
         Command::Config(args) => command::config::run(&args, &settings, printer),

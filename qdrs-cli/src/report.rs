@@ -111,7 +111,7 @@ impl Report {
     }
 
     /// How many serials stand where, in the order of [`Phase::ALL`].
-    pub fn totals(&self) -> [(Phase, usize); 5] {
+    pub fn totals(&self) -> [(Phase, usize); 6] {
         Phase::ALL.map(|phase| (phase, self.rows.iter().filter(|row| row.state == phase).count()))
     }
 

@@ -25,6 +25,7 @@ pub mod man;
 pub mod ports;
 pub mod provision;
 pub mod register;
+pub mod release;
 pub mod report;
 pub mod setup;
 pub mod status;
@@ -59,6 +60,8 @@ pub enum Command {
     Check(check::Args),
     /// Register a serial number without a device; its connection string goes to a file
     Register(register::Args),
+    /// Give up a serial number for rework: its credential dies, then it may be made again
+    Release(release::Args),
     /// Say what the service and this station know of a serial number
     Status(status::Args),
     /// Tell what this station has done, as a table, CSV or JSON

@@ -92,6 +92,7 @@ mod tests {
             since: Timestamp::UNIX_EPOCH,
             station: Some("line-1".into()),
             yours: true,
+            reservation: None,
             device_id: Some("QD-00417-8".into()),
             hub: Some("hub.example".into()),
             evidence: Some(Evidence::ReadBack),

@@ -5,6 +5,7 @@ use std::path::Path;
 use qdrs_core::{
     api::{Code, Evidence, State},
     connection_string::DeviceConnectionString,
+    explain::Explain as _,
 };
 use uuid::Uuid;
 
@@ -164,6 +165,7 @@ async fn command(settings: &mut Settings, words: &[&str]) -> Result<Outcome, Fai
         Command::Provision(args) => provision::run(args, settings, QUIET).await,
         Command::Register(args) => register::run(args, settings, QUIET).await,
         Command::Check(args) => check::run(args, settings, QUIET).await,
+        Command::Release(args) => release::run(&args, settings, QUIET).await,
         other => panic!("{other:?}"),
     }
 }
@@ -190,6 +192,61 @@ async fn a_batch_is_provisioned_with_what_stands_beside_its_serials_and_bad_rows
     let report = std::fs::read_to_string(&report).expect("is written");
     assert!(report.lines().next().is_some_and(|header| header.ends_with(",detail,lot")), "{report}");
     assert!(report.lines().nth(2).is_some_and(|row| row.starts_with("QD-0041720,passed,") && row.ends_with(",B")), "{report}");
+}
+
+#[tokio::test]
+async fn a_released_serial_is_registered_again_with_a_new_credential() {
+    let (_sandbox, mut settings) = sandbox().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let held = |path: &Path| {
+        let text = crate::secret_file::read(path).expect("private");
+        DeviceConnectionString::parse(std::str::from_utf8(&text).expect("is text").trim()).expect("parses").key.fingerprint()
+    };
+    let release = ["release", "QD-0041713", "--reason", "cracked case"];
+    assert_eq!(command(&mut settings, &release).await.expect_err("it is not made").code(), Code::SerialUnknown);
+    for reason in ["", " ", "two\nlines", &"x".repeat(201)] {
+        let error = command(&mut settings, &["release", "QD-0041713", "--reason", reason]).await.expect_err("refused");
+        assert_eq!(error.code(), Code::SettingInvalid);
+    }
+    register(&mut settings, "QD-0041713", &first).await.expect("passes");
+    for _ in 0..2 {
+        assert_eq!(command(&mut settings, &release).await.expect("is released"), Outcome::AllPassed);
+        let phase = settings.open_journal().expect("opens").state("QD-0041713").map(|state| state.phase());
+        assert_eq!(phase, Some(Phase::Released));
+        if !second.exists() {
+            register(&mut settings, "QD-0041713", &second).await.expect("is made again");
+            assert_ne!(held(&first), held(&second));
+        }
+    }
+    let info = connect(&settings).expect("connects").access().await.expect("answers");
+    assert_eq!((info.registered, info.reworked), (0, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_was_never_noted_kills_nothing_that_was_made_since() {
+    let (_sandbox, mut settings) = sandbox().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    register(&mut settings, "QD-0041713", &folder.path().join("first")).await.expect("passes");
+    let client = connect(&settings).expect("connects");
+    let release = ["release", "QD-0041713", "--reason", "cracked case"];
+    // Killed right after the service had done it.
+    let reservation = client.status("QD-0041713").await.expect("is known").reservation.expect("is its own");
+    let request = qdrs_core::api::ReleaseRequest { reservation, reason: "cracked case".into() };
+    client.release("QD-0041713", Uuid::now_v7(), &request).await.expect("is released");
+    command(&mut settings, &release).await.expect("hears the same again, free of charge");
+    assert_eq!(client.access().await.expect("answers").reworked, 1);
+
+    register(&mut settings, "QD-0041713", &folder.path().join("second")).await.expect("passes");
+    let reservation = client.status("QD-0041713").await.expect("is known").reservation.expect("is its own");
+    let request = qdrs_core::api::ReleaseRequest { reservation, reason: "again".into() };
+    client.release("QD-0041713", Uuid::now_v7(), &request).await.expect("is released");
+    // Another station with the same code makes it.
+    client.register("QD-0041713", Uuid::now_v7(), &Default::default()).await.expect("is made");
+    assert_eq!(command(&mut settings, &release).await.expect_err("that one was not meant").code(), Code::Released);
+    assert_eq!(client.status("QD-0041713").await.expect("is known").state, State::Issued);
+    command(&mut settings, &release).await.expect("now it is");
+    assert_eq!(client.status("QD-0041713").await.expect_err("is free").code(), Code::SerialUnknown);
 }
 
 #[tokio::test(flavor = "multi_thread")]

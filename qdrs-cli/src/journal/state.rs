@@ -95,6 +95,19 @@ pub enum Step {
     },
     /// The device was told that all is over: it is no longer at its port for another serial to meet.
     Left,
+    /// What this station had made is dead: released, so that the serial may be made again. It says nothing of an attempt that
+    /// has followed since.
+    Released {
+        /// The attempt that was released.
+        reservation: Uuid,
+    },
+    /// Of no serial: the releases that the service has told are noted, up to that number.
+    Heard {
+        /// The key id of the access code that asked.
+        code: String,
+        /// What to ask after next.
+        releases: u64,
+    },
     /// Another station has the serial; this one moves on.
     Elsewhere {
         /// Who, if the service said so.
@@ -108,8 +121,19 @@ pub enum Step {
 
 impl Step {
     /// The names that this version knows; a line with another one was written by a newer QDRS.
-    pub(super) const NAMES: [&str; 9] =
-        ["job", "registered", "writing", "written", "not-written", "confirmed", "failed", "left", "elsewhere"];
+    pub(super) const NAMES: [&str; 11] = [
+        "job",
+        "registered",
+        "writing",
+        "written",
+        "not-written",
+        "confirmed",
+        "failed",
+        "left",
+        "released",
+        "heard",
+        "elsewhere",
+    ];
 
     /// The entry's failure, from an error of the table.
     pub fn failed(code: Code, detail: impl Into<String>) -> Self {
@@ -151,6 +175,15 @@ pub enum Verdict {
     Untouched,
 }
 
+/// What was made and is dead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dead {
+    /// The attempt that was released.
+    pub reservation: Uuid,
+    /// The board that it was on, if that said what it is.
+    pub board: Option<String>,
+}
+
 /// A failure, as the report shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -176,11 +209,13 @@ pub enum Phase {
     Failed,
     /// Another station has it.
     Elsewhere,
+    /// What was made is dead, and nobody here has begun to make it again.
+    Released,
 }
 
 impl Phase {
     /// Every phase, in the order of the report's totals.
-    pub const ALL: [Self; 5] = [Self::Passed, Self::Written, Self::Open, Self::Failed, Self::Elsewhere];
+    pub const ALL: [Self; 6] = [Self::Passed, Self::Written, Self::Open, Self::Failed, Self::Elsewhere, Self::Released];
 
     /// The word in the report.
     pub fn as_str(self) -> &'static str {
@@ -190,6 +225,7 @@ impl Phase {
             Self::Open => "open",
             Self::Failed => "failed",
             Self::Elsewhere => "elsewhere",
+            Self::Released => "released",
         }
     }
 }
@@ -233,6 +269,8 @@ pub struct JobState {
     pub failed: Option<Failure>,
     /// Another station has it: its name, if known.
     pub elsewhere: Option<Option<String>>,
+    /// What was made here was released, and no new job has begun.
+    pub released: Option<Dead>,
     /// The port where the device that holds the credential was written and, as far as is known, still is. Only of devices
     /// that don't say which board they are.
     pub at_port: Option<String>,
@@ -260,6 +298,7 @@ impl JobState {
             confirmed_at: None,
             failed: None,
             elsewhere: None,
+            released: None,
             at_port: None,
             order,
         }
@@ -276,6 +315,8 @@ impl JobState {
             Phase::Failed
         } else if self.written.is_some() {
             Phase::Written
+        } else if self.released.is_some() {
+            Phase::Released
         } else {
             Phase::Open
         }
@@ -343,6 +384,20 @@ impl JobState {
             }
             Step::Failed { code, detail } => self.failed = Some(Failure { at: entry.at, code, detail }),
             Step::Left => self.at_port = None,
+            Step::Released { reservation } if self.reservation.is_none_or(|ours| ours == reservation) => {
+                let board = self.written.take().and_then(|written| written.hardware_id);
+                let (order, started_at) = (self.order, self.started_at);
+                *self = Self {
+                    slot: self.slot.take(),
+                    batch: self.batch.take(),
+                    extra: std::mem::take(&mut self.extra),
+                    released: Some(Dead { reservation, board }),
+                    changed_at: entry.at,
+                    ..Self::new(&self.serial, started_at, order)
+                };
+            }
+            // Of an attempt that another one has followed here, or of no serial.
+            Step::Released { .. } | Step::Heard { .. } => {}
             Step::Elsewhere { station, since: _ } => self.elsewhere = Some(station),
         }
     }

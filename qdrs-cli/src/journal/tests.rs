@@ -86,6 +86,26 @@ fn a_new_job_keeps_the_doubt_until_the_old_key_is_dead() {
 }
 
 #[test]
+fn what_was_released_is_work_again_and_what_followed_it_is_left_alone() {
+    let (_folder, path) = journal_with(whole_life("qd-1", 10).into_iter().chain(whole_life("qd-2", 20)));
+    let journal = Journal::open(&path, SERVICE).expect("opens");
+    let released = |reservation: u128| Step::Released { reservation: Uuid::from_u128(reservation) };
+    journal.append(Entry::new("qd-1", released(12))).expect("appends");
+    journal.append(Entry::new("qd-2", released(12))).expect("appends");
+    journal.append(Entry::new("", Step::Heard { code: "a".into(), releases: 7 })).expect("appends");
+    drop(journal);
+    let journal = Journal::open(&path, SERVICE).expect("opens again");
+    let one = journal.state("QD-1").expect("by its normal form");
+    assert_eq!((one.phase(), one.released), (Phase::Released, Some(Dead { reservation: Uuid::from_u128(12), board: None })));
+    assert!(one.confirmed_at.is_none() && one.written.is_none() && one.writing.is_none() && one.reservation.is_none());
+    assert_eq!(journal.state("qd-2").map(|state| state.phase()), Some(Phase::Passed), "that was another attempt");
+    assert_eq!((journal.heard("a"), journal.heard("b"), journal.all().len()), (7, 0, 2));
+    whole_life("qd-1", 30).into_iter().for_each(|entry| journal.append(entry).expect("appends"));
+    journal.append(Entry::new("qd-1", released(12))).expect("appends");
+    assert_eq!(journal.state("qd-1").map(|state| state.phase()), Some(Phase::Passed), "and that was the first one");
+}
+
+#[test]
 fn only_one_process_works_with_it_and_others_may_read() {
     let (_folder, path) = journal_with(whole_life("qd-1", 10));
     let held = Journal::open(&path, SERVICE).expect("opens");

@@ -30,6 +30,7 @@ use crate::{
 pub(crate) mod job;
 mod link;
 mod queue;
+mod releases;
 mod service;
 mod slot;
 #[cfg(all(test, feature = "sandbox"))]
@@ -116,28 +117,35 @@ pub async fn run(
 ) -> (Summary, Outcome) {
     let began = Instant::now();
     let serials = plan.serials.len();
+    let job = Job {
+        service,
+        journal: Arc::clone(&journal),
+        station: plan.station.clone(),
+        batch: plan.batch.clone(),
+        extras: plan.extras,
+        may_take_over: plan.may_take_over,
+        take_over: plan.take_over,
+    };
+    let mut stop = interrupt.clone();
+    let heard = tokio::select! {
+        biased;
+        Ok(_) = stop.wait_for(|stop| *stop) => Ok(()),
+        heard = job.hear_of_releases() => heard,
+    };
     let states: HashMap<String, JobState> = journal.all().into_iter().map(|state| (state.serial.clone(), state)).collect();
     let made = states.values().filter(|state| state.confirmed_at.is_some());
     let made = made.filter_map(|state| Some((state.written.as_ref()?.hardware_id.clone()?, state.serial.clone()))).collect();
     let Before { done, written, elsewhere, works } = sort(&journal, plan.serials);
     screen.show(&Event::Start {
-        station: plan.station.clone(),
-        batch: plan.batch.clone(),
+        station: plan.station,
+        batch: plan.batch,
         serials,
         done_before: done.len(),
         written_before: written.len(),
         slots: plan.slots.iter().map(|slot| slot.port.clone()).collect(),
     });
     let shop = Arc::new(Shop {
-        job: Job {
-            service,
-            journal,
-            station: plan.station,
-            batch: plan.batch,
-            extras: plan.extras,
-            may_take_over: plan.may_take_over,
-            take_over: plan.take_over,
-        },
+        job,
         screen,
         queue: Mutex::new(Queue::new(works, plan.slots.len())),
         changed: watch::Sender::new(()),
@@ -148,6 +156,9 @@ pub async fn run(
     });
     for serial in &done {
         shop.tell(Ending::of(serial, Verdict::DoneBefore));
+    }
+    if let Err(Trouble::Run(fault)) = heard {
+        shop.end(End::Fault(fault));
     }
     // Owned, so that nothing goes on when this is dropped.
     let mut watching = JoinSet::new();
@@ -185,7 +196,9 @@ fn sort(journal: &Journal, serials: Vec<String>) -> Before {
         } else if state.elsewhere.is_some() {
             before.elsewhere.push(serial);
         } else {
+            // A board that held what was released gets its own serial again.
             let board = state.writing.as_ref().and_then(|attempt| attempt.hardware_id.clone());
+            let board = board.or_else(|| state.released.as_ref()?.board.clone());
             let begun = job::may_be_on_another_board(&state, None);
             let work = Work { begun, board, ..Work::new(serial) };
             if state.registration.is_some() && !begun { registered.push(work) } else { before.works.push(work) }

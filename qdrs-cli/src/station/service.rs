@@ -2,7 +2,8 @@
 
 use qdrs_core::{
     Boxed,
-    api::{ConfirmRequest, Confirmation, RegisterRequest, Registration, SerialStatus},
+    access::KeyId,
+    api::{ConfirmRequest, Confirmation, RegisterRequest, Registration, Releases, SerialStatus},
     client::{Client, ClientError, Registered, open_registration},
     connection_string::DeviceConnectionString,
 };
@@ -28,6 +29,12 @@ pub trait Service: Send + Sync {
 
     /// Where a serial stands.
     fn status<'a>(&'a self, serial: &'a str) -> Boxed<'a, Result<SerialStatus, ClientError>>;
+
+    /// Which registrations of this station's access code died after that number.
+    fn releases(&self, after: u64) -> Boxed<'_, Result<Releases, ClientError>>;
+
+    /// Names the access code.
+    fn key_id(&self) -> KeyId;
 
     /// Opens a registration that the journal kept sealed.
     ///
@@ -58,6 +65,14 @@ impl Service for Client {
 
     fn status<'a>(&'a self, serial: &'a str) -> Boxed<'a, Result<SerialStatus, ClientError>> {
         Box::pin(self.status(serial))
+    }
+
+    fn releases(&self, after: u64) -> Boxed<'_, Result<Releases, ClientError>> {
+        Box::pin(self.releases(after))
+    }
+
+    fn key_id(&self) -> KeyId {
+        self.code().key_id()
     }
 
     fn open(&self, serial: &str, job: Uuid, registration: &Registration) -> Result<DeviceConnectionString, ClientError> {

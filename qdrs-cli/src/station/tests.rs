@@ -160,6 +160,54 @@ async fn a_lost_journal_is_no_lost_serial() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_released_elsewhere_is_work_again_and_its_board_gets_its_own_serial() {
+    let mut world = World::start().await;
+    let first = Tray::of(["A", "B"].map(Board::named));
+    world.provision(&SERIALS[..2], std::slice::from_ref(&first)).await;
+    let board = first.holder_of(SERIALS[1]).expect("it is on a board");
+    world.release(SERIALS[1]).await;
+    // A third serial stands before it, and the board with the dead credential comes first.
+    let (service, again) = (FaultyService::of(&world.client), Tray::of([board.as_str(), "C"].map(Board::named)));
+    let serials = [SERIALS[2], SERIALS[0], SERIALS[1]];
+    let (summary, outcome) = world.provision_with(service.clone(), &serials, std::slice::from_ref(&again)).await;
+    assert_eq!((summary.pass, summary.done_before, outcome), (2, 1, Outcome::AllPassed), "{summary:?}");
+    assert_eq!(again.holder_of(SERIALS[1]), Some(board));
+    assert_eq!((service.take_overs(), service.asked_after()), (vec![], vec![0]), "one request");
+    world.each_serial_is_on_one_board(&serials, &[first, again]);
+
+    // Onto another board; and the journal knows what it has heard.
+    world.release(SERIALS[1]).await;
+    let (service, other) = (FaultyService::of(&world.client), Tray::of([Board::named("D")]));
+    let (summary, _) = world.provision_with(service.clone(), &serials, std::slice::from_ref(&other)).await;
+    assert_eq!((summary.pass, summary.done_before, service.asked_after()), (1, 2, vec![1]), "{summary:?}");
+    world.each_serial_is_on_one_board(&[SERIALS[1]], &[other]);
+
+    // A journal that has it from the service only, hears of it as well.
+    world.lose_journal();
+    let (summary, _) = world.provision(&SERIALS[1..2], &[Tray::with_boards(1)]).await;
+    assert_eq!(summary.done_before, 1, "{summary:?}");
+    world.release(SERIALS[1]).await;
+    let last = Tray::of([Board::named("E")]);
+    let (summary, _) = world.provision(&SERIALS[1..2], std::slice::from_ref(&last)).await;
+    assert_eq!(summary.pass, 1, "{summary:?}");
+    world.each_serial_is_on_one_board(&[SERIALS[1]], &[last]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_released_device_that_never_tells_its_name_may_stay_in_its_slot() {
+    let world = World::start().await;
+    let tray = Tray::of([Board::anonymous()]);
+    world.provision_killed_at(&FaultyService::of(&world.client), 1, true, &SERIALS[..1], &tray).await;
+    let (summary, _) = world.provision(&SERIALS[..1], &[Tray::empty()]).await;
+    assert_eq!(summary.pass, 1, "{summary:?}");
+    world.release(SERIALS[0]).await;
+    tray.add([Board::anonymous()]);
+    let (summary, _) = world.provision(&SERIALS[..1], std::slice::from_ref(&tray)).await;
+    assert_eq!((summary.pass, tray.writes()), (1, 2), "{summary:?}");
+    world.each_serial_is_on_one_board(&SERIALS[..1], &[tray]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_stations_serial_is_left_to_it_until_somebody_says_why() {
     let mut world = World::start().await;
     let away = FaultyService::of(&world.client).refusing_confirmations(unreachable());

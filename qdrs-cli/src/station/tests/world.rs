@@ -4,7 +4,8 @@ use std::{collections::VecDeque, io::Write};
 
 use qdrs_core::{
     Boxed,
-    api::{ConfirmRequest, Confirmation, RegisterRequest, Registration},
+    access::KeyId,
+    api::{ConfirmRequest, Confirmation, RegisterRequest, Registration, ReleaseRequest, Releases},
     client::Registered,
     connection_string::DeviceConnectionString,
 };
@@ -113,6 +114,13 @@ impl World {
 
     pub(super) fn lose_journal(&mut self) {
         self.journals += 1;
+    }
+
+    /// Released with this station's access code, but not by this station: its journal does not know.
+    pub(super) async fn release(&self, serial: &str) {
+        let reservation = self.client.status(serial).await.expect("is known").reservation.expect("is its own");
+        let request = ReleaseRequest { reservation, reason: "rework".into() };
+        self.client.release(serial, Uuid::now_v7(), &request).await.expect("is released");
     }
 
     pub(super) fn serials_in_hub(&self) -> HashSet<String> {
@@ -350,6 +358,7 @@ struct Faults {
     register: Option<ClientError>,
     take_overs: Vec<String>,
     registrations: usize,
+    asked_after: Vec<u64>,
     interrupt: Option<(usize, watch::Sender<bool>)>,
     calls: usize,
     stop_at: Option<(usize, bool)>,
@@ -394,6 +403,11 @@ impl FaultyService {
 
     pub(super) fn take_overs(&self) -> Vec<String> {
         self.faults().take_overs.clone()
+    }
+
+    /// After which numbers it was asked for releases.
+    pub(super) fn asked_after(&self) -> Vec<u64> {
+        self.faults().asked_after.clone()
     }
 
     pub(super) fn registrations(&self) -> usize {
@@ -468,6 +482,15 @@ impl Service for FaultyService {
 
     fn status<'a>(&'a self, serial: &'a str) -> Boxed<'a, Result<SerialStatus, ClientError>> {
         Box::pin(self.client.status(serial))
+    }
+
+    fn releases(&self, after: u64) -> Boxed<'_, Result<Releases, ClientError>> {
+        self.faults().asked_after.push(after);
+        Box::pin(self.client.releases(after))
+    }
+
+    fn key_id(&self) -> KeyId {
+        self.client.code().key_id()
     }
 
     fn open(&self, serial: &str, job: Uuid, registration: &Registration) -> Result<DeviceConnectionString, ClientError> {
