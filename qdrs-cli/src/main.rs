@@ -100,11 +100,8 @@ fn start_logging(cli: &Cli) {
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
 }
 
-/// A panic is never the user's doing; but one inside the reader of workbooks is the file's, and becomes a sentence.
+/// A panic is never the user's doing.
 fn say_that_it_is_our_fault(panic: &std::panic::PanicHookInfo<'_>) {
-    if qdrs_core::batch::is_reading_a_workbook() {
-        return;
-    }
     let payload = panic.payload();
     let text = payload
         .downcast_ref::<&str>()

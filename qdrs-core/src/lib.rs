@@ -13,6 +13,7 @@ pub mod check_digit;
 pub mod client;
 pub mod connection_string;
 pub mod crc;
+pub mod csv_out;
 pub mod explain;
 pub mod hub;
 pub mod policy;

@@ -231,6 +231,18 @@ pub(crate) fn name_of(character: char) -> String {
         '\t' => "a tab".to_owned(),
         '\r' | '\n' => "a line end".to_owned(),
         '\u{a0}' | '\u{202f}' => format!("a non-breaking blank (U+{number:04X})"),
+        _ if is_other_dash(character) => {
+            let name = match character {
+                '\u{2011}' => "a non-breaking hyphen",
+                '\u{2013}' => "an en dash",
+                '\u{2014}' => "an em dash",
+                '\u{2212}' => "a minus sign",
+                _ => "another dash",
+            };
+            format!("{name} (U+{number:04X}), not `-`,")
+        }
+        '\u{ad}' => "a soft hyphen (U+00AD), which can't be seen,".to_owned(),
+        _ if is_invisible(character) => format!("a character that can't be seen (U+{number:04X})"),
         '\u{1d}' => "the GS1 separator (GS, U+001D)".to_owned(),
         _ if character.is_ascii_graphic() => format!("`{character}`"),
         _ if character.is_control() => format!("a control character (U+{number:04X})"),
@@ -239,6 +251,16 @@ pub(crate) fn name_of(character: char) -> String {
         _ if character.is_alphabetic() => format!("`{character}`, a letter that is not ASCII (U+{number:04X}),"),
         _ => format!("a sign that is not ASCII (U+{number:04X})"),
     }
+}
+
+/// Has it no width, or does it only turn the direction of writing?
+pub(crate) fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Does it only look like `-`?
+pub(crate) fn is_other_dash(character: char) -> bool {
+    matches!(character, '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}')
 }
 
 /// `1 character`, `7 characters`.
@@ -264,7 +286,7 @@ mod tests {
             ),
             (
                 "Q\u{202e}7",
-                "serial `Q\\u{202e}7` has a sign that is not ASCII (U+202E) as its character 2; a serial has ASCII letters, digits and signs only",
+                "serial `Q\\u{202e}7` has a character that can't be seen (U+202E) as its character 2; a serial has ASCII letters, digits and signs only",
             ),
             ("..", "serial `..` does not have the right form; it should be more than dots"),
             ("", "the serial is empty; it should have 1 to 128 characters"),

@@ -23,6 +23,8 @@ const EXAMPLES_MAX: usize = 20;
 const WORD_DIGITS_MIN: usize = 3;
 /// How many serials of another shape are odd, at most.
 const ODD_MAX: usize = 3;
+/// How many digits a spreadsheet keeps of a number.
+const KEPT_DIGITS: usize = 15;
 
 #[derive(Debug, Default)]
 struct Alike {
@@ -30,6 +32,9 @@ struct Alike {
     /// Rows whose cell is a number.
     numbers: Ranges,
     examples: Vec<(u32, String)>,
+    /// Rows whose digits after those that a spreadsheet keeps are all zeros; and the first of them.
+    rounded: Ranges,
+    rounded_example: String,
     number: String,
 }
 
@@ -72,6 +77,15 @@ impl Column {
         if alike.examples.len() < EXAMPLES_MAX {
             alike.examples.push((row, text.to_owned()));
         }
+        if text.len() > KEPT_DIGITS + 1
+            && text.bytes().all(|b| b.is_ascii_digit())
+            && text[KEPT_DIGITS..].bytes().all(|b| b == b'0')
+        {
+            alike.rounded.add(row);
+            if alike.rounded_example.is_empty() {
+                text.clone_into(&mut alike.rounded_example);
+            }
+        }
         if kind == Cell::Number {
             alike.numbers.add(row);
             if alike.number.is_empty() {
@@ -113,6 +127,13 @@ impl Column {
             }
         }
         lost.sort();
+        for (shape, alike) in &self.shapes {
+            let (zeros, count) = (shape.len().saturating_sub(KEPT_DIGITS), alike.rounded.count());
+            // Chance gives one in a hundred, or in a thousand; ten times as many, and three at least, are no chance.
+            if zeros >= 2 && count >= 3 && count * 10_usize.saturating_pow(zeros as u32 - 1) >= alike.rows.count() {
+                findings.add_rows(Kind::Rounded, &alike.rounded, &alike.rounded_example, "");
+            }
+        }
         self.say_taken_numbers(&lost, findings);
         self.say_odd_ones(findings);
     }
@@ -210,6 +231,15 @@ mod tests {
         assert_eq!(said(texts(&growing), Cell::Text), [("shorter", 5)]);
         assert_eq!(said(texts(&growing), Cell::Number), [("zeros-lost", 5), ("number", 50)]);
         assert_eq!(said(texts(&[7, 12, 130]), Cell::Text), []);
+    }
+
+    #[test]
+    fn digits_that_a_spreadsheet_made_zeros_are_told_where_chance_makes_none() {
+        let texts = |step: u64, count: u64| (0..count).map(move |number| (123_456_789_012_345_678 + number * step).to_string());
+        assert_eq!(said(["490154203237518000".to_owned()], Cell::Text), []);
+        assert_eq!(said(texts(1, 3000), Cell::Text), [], "three of them by counting");
+        let rounded = (1..=4).map(|number| format!("{}000", 123_456_789_012_345_u64 + number));
+        assert_eq!(said(texts(7, 20).chain(rounded), Cell::Text), [("rounded", 4)]);
     }
 
     #[test]

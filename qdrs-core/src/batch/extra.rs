@@ -1,6 +1,10 @@
 //! What stands in a batch beside a serial (lot, colour, order): it comes along into journal and report.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 use crate::api::{COLUMN_BYTES_MAX, COLUMNS_MAX};
 
@@ -12,6 +16,10 @@ use serde::{
 
 /// The most that comes along with one serial, in bytes.
 pub(super) const EXTRA_BYTES_MAX: usize = 2048;
+/// The most that comes along with all serials of a batch, in bytes; what several have alike counts once.
+const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Of how many rows it is known what they have, to be shared by others that have the same.
+const SHARED_MAX: usize = 1024;
 
 /// Parts the values; a control character, which no value keeps.
 const BETWEEN: char = '\u{1f}';
@@ -20,7 +28,49 @@ const BETWEEN: char = '\u{1f}';
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extra {
     names: Arc<[String]>,
-    values: Box<str>,
+    values: Arc<str>,
+}
+
+/// Keeps what stands beside the serials of one batch: its names once, and what is the same in many rows once.
+#[derive(Debug)]
+pub(super) struct Extras {
+    names: Arc<[String]>,
+    shared: HashSet<Arc<str>>,
+    bytes: usize,
+}
+
+impl Extras {
+    /// Of columns with these names. Two of one name become `lot` and `lot (2)`, so that each is found by its own.
+    pub(super) fn new(names: impl IntoIterator<Item = String>) -> Self {
+        let mut own: Vec<String> = Vec::new();
+        for name in names {
+            let numbered = (2..).map(|number| format!("{name} ({number})"));
+            let free = std::iter::once(name.clone()).chain(numbered).find(|name| !own.contains(name));
+            own.push(free.unwrap_or(name));
+        }
+        Self { names: own.into(), shared: HashSet::new(), bytes: 0 }
+    }
+
+    /// Keeps one row's. False when something was cut off, since it was too long.
+    pub(super) fn keep<'v>(&mut self, values: impl Iterator<Item = &'v str>) -> (Extra, bool) {
+        let (mut extra, whole) = Extra::new(&self.names, values);
+        if extra.is_empty() {
+            return (extra, whole);
+        }
+        if let Some(same) = self.shared.get(&extra.values) {
+            extra.values = Arc::clone(same);
+            return (extra, whole);
+        }
+        self.bytes += extra.values.len();
+        if self.bytes > BATCH_BYTES_MAX {
+            return (Extra::default(), false);
+        }
+        if self.shared.len() >= SHARED_MAX {
+            self.shared.clear();
+        }
+        self.shared.insert(Arc::clone(&extra.values));
+        (extra, whole)
+    }
 }
 
 impl Extra {
@@ -115,6 +165,23 @@ mod tests {
         let back: Extra = serde_json::from_str(&json).expect("reads");
         assert!(back.iter().eq(extra.iter()));
         assert_eq!((back.get("note"), back.get("an empty one"), back.get("size")), (Some("two lines"), None, None));
+    }
+
+    #[test]
+    fn two_columns_of_one_name_are_told_apart_and_equal_rows_share_their_values() {
+        let mut extras = Extras::new(["lot", "lot (2)", "lot", "lot"].map(str::to_owned));
+        let (first, _) = extras.keep(["A", "B", "C", "D"].into_iter());
+        let named: Vec<_> = first.iter().collect();
+        assert_eq!(named, [("lot", "A"), ("lot (2)", "B"), ("lot (3)", "C"), ("lot (4)", "D")]);
+        let (second, _) = extras.keep(["A", "B", "C", "D"].into_iter());
+        assert!(Arc::ptr_eq(&first.values, &second.values));
+    }
+
+    #[test]
+    fn a_batch_keeps_no_more_than_its_share() {
+        let mut extras = Extras::new(["note".to_owned()]);
+        let kept = (0..60_000).filter(|row| extras.keep([format!("{row:0>2000}").as_str()].into_iter()).1).count();
+        assert_eq!(kept, BATCH_BYTES_MAX / 2000);
     }
 
     #[test]

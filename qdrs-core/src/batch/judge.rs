@@ -238,8 +238,14 @@ impl<'a> Judge<'a> {
             }
             Cell::Text | Cell::Number | Cell::Padded => {}
             Cell::Rounded => self.damaged(if text.contains('.') { Kind::Fraction } else { Kind::Rounded }, line, text)?,
+            Cell::Negative => self.damaged(Kind::Negative, line, text)?,
+            Cell::Masked => {
+                let format = Shown::new(record.format(self.layout.column)).to_string();
+                self.findings.add(Kind::Masked, line, text, || format);
+                return None;
+            }
             Cell::Date => self.damaged(Kind::Damaged(Damage::Date), line, text)?,
-            Cell::Bool => self.damaged(Kind::Truth, line, text)?,
+            Cell::Bool => self.damaged(Kind::Damaged(Damage::Truth), line, text)?,
             Cell::Error => self.damaged(Kind::Damaged(Damage::ErrorValue), line, text)?,
         }
         // A million good rows of an owner's policy come here and no further.

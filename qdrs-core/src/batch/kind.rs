@@ -14,16 +14,20 @@ pub enum Kind {
     Rounded,
     /// A numeric cell that is no whole number.
     Fraction,
+    /// A numeric cell below zero.
+    Negative,
+    /// A cell that shows something else than it holds, and nobody can know what.
+    Masked,
     /// A formula without a value.
     Uncalculated,
-    /// `TRUE` where a serial should be.
-    Truth,
     /// Zeros in front are gone.
     ZerosLost,
     /// The serial stands in another column.
     Shifted,
     /// No serial in a row that has something else.
     Missing,
+    /// A row of a sheet that nobody sees.
+    HiddenRow,
     /// A sum under the list.
     Total,
     /// The header, in the middle of the list.
@@ -59,6 +63,12 @@ pub enum Kind {
 
     /// The file was read as Windows-1252, or has bytes that are no text.
     Encoding,
+    /// Other sheets that may be meant.
+    OtherSheets,
+    /// A sheet that nobody sees.
+    HiddenSheet,
+    /// A column that nobody sees.
+    HiddenColumn,
     /// Rows above the header.
     Title,
     /// The header was found by its looks.
@@ -79,7 +89,7 @@ pub enum Kind {
     Marked,
     /// A number that has all of its digits.
     Number,
-    /// A number whose format shows its zeros.
+    /// A number whose format shows its zeros, or letters beside it.
     Padded,
     /// A formula's last value.
     Cached,
@@ -113,13 +123,18 @@ impl Kind {
             Self::Damaged(Damage::Hashes) => "column-too-narrow",
             Self::Damaged(Damage::TypographicQuotes) => "typographic-quotes",
             Self::Damaged(Damage::FullWidth) => "full-width",
+            Self::Damaged(Damage::Amount) => "amount",
+            Self::Damaged(Damage::Truth) => "truth-value",
+            Self::Damaged(Damage::Nothing) => "nothing",
             Self::Rounded => "rounded",
             Self::Fraction => "fraction",
+            Self::Negative => "negative-number",
+            Self::Masked => "number-format",
             Self::Uncalculated => "formula-without-value",
-            Self::Truth => "truth-value",
             Self::ZerosLost => "zeros-lost",
             Self::Shifted => "shifted",
             Self::Missing => "no-serial",
+            Self::HiddenRow => "hidden-row",
             Self::Total => "total-row",
             Self::HeaderAgain => "header-again",
             Self::Ruler => "ruler",
@@ -137,6 +152,9 @@ impl Kind {
             Self::TooMany => "too-many-rows",
             Self::NotFree(state) | Self::Known(state) => state,
             Self::Encoding => "encoding",
+            Self::OtherSheets => "other-sheets",
+            Self::HiddenSheet => "hidden-sheet",
+            Self::HiddenColumn => "hidden-column",
             Self::Title => "title",
             Self::Header => "header-guessed",
             Self::Guessed => "column-guessed",
@@ -158,10 +176,13 @@ impl Kind {
 
     /// Does the advice how to export rightly help against it?
     pub(super) fn is_spreadsheets_doing(self) -> bool {
-        use Damage::{Date, Decimal, Exponent, Grouped};
+        use Damage::{Amount, Date, Decimal, Exponent, Grouped, Truth};
         matches!(
             self,
-            Self::Damaged(Exponent | Date | Grouped | Decimal) | Self::Rounded | Self::Fraction | Self::Truth | Self::ZerosLost
+            Self::Damaged(Exponent | Date | Grouped | Decimal | Amount | Truth)
+                | Self::Rounded
+                | Self::Fraction
+                | Self::ZerosLost
         )
     }
 
@@ -218,6 +239,14 @@ impl Kind {
                 "`{x}` is in full-width characters; type it again with the keyboard set to plain Latin letters",
                 "these are in full-width characters, as `{x}`; type them again with the keyboard set to plain Latin letters",
             ),
+            Self::Damaged(Damage::Amount) => (
+                "`{x}` is an amount (money, percent or below zero) that a spreadsheet made of the serial",
+                "a spreadsheet made amounts of these serials (money, percent or below zero), as `{x}`",
+            ),
+            Self::Damaged(Damage::Nothing) => (
+                "`{x}` stands where the serial should; write it in, or delete the row",
+                "`{x}` and alike stand where serials should; write them in, or delete the rows",
+            ),
             Self::Rounded => (
                 "`{x}` is a number with more than the 15 digits that a spreadsheet keeps; the others became zeros",
                 "these are numbers with more than the 15 digits that a spreadsheet keeps, as `{x}`; the others became zeros",
@@ -225,11 +254,18 @@ impl Kind {
             Self::Fraction => {
                 ("`{x}` is a number with a fraction, not a serial", "these are numbers with a fraction, as `{x}`, not serials")
             }
+            Self::Negative => ("`{x}` is a negative number, not a serial", "these are negative numbers, as `{x}`, not serials"),
+            Self::Masked => (
+                "the cell holds `{x}`, but shows it in another way, by its number format `{y}`; format it as Text and write in what \
+                 is on the label",
+                "these cells show something else than they hold, by the number format `{y}`; the first holds `{x}`; format them as \
+                 Text and write in what is on the labels",
+            ),
             Self::Uncalculated => (
                 "the formula has no value; open the file in the spreadsheet program, look why, and save it",
                 "these formulas have no value; open the file in the spreadsheet program, look why, and save it",
             ),
-            Self::Truth => (
+            Self::Damaged(Damage::Truth) => (
                 "`{x}` is a truth value that a spreadsheet made of the serial",
                 "these are truth values that a spreadsheet made of the serials, as `{x}`",
             ),
@@ -245,6 +281,11 @@ impl Kind {
             Self::Missing => (
                 "the row has no serial; write it in, or delete the row",
                 "these rows have no serial; write them in, or delete the rows",
+            ),
+            Self::HiddenRow => (
+                "the row is hidden, by a filter or by hand, so nobody knows whether `{x}` is meant; show the row, or delete it",
+                "these rows are hidden, by a filter or by hand, so nobody knows whether they are meant, as `{x}`; show them, or \
+                 delete them",
             ),
             Self::Total => (
                 "`{x}` is a total under the list, not a serial; delete the row",
@@ -311,6 +352,12 @@ impl Kind {
             ),
             Self::NotFree(_) => ("serial `{x}` {y}", "these serials can't be made; the first: `{x}` {y}"),
             Self::Encoding => ("{y}", "{y}"),
+            Self::OtherSheets => ("{y}", "{y}"),
+            Self::HiddenSheet => (
+                "the sheet `{y}` is hidden; it is read, since no other has data",
+                "the sheet `{y}` is hidden; it is read, since no other has data",
+            ),
+            Self::HiddenColumn => ("{y} with the serials is hidden", "{y} with the serials is hidden"),
             Self::Title => ("above the header, left out", "above the header, left out"),
             Self::Header => ("taken for the header, since `{x}` has no digit", "taken for the header, since `{x}` has no digit"),
             Self::Guessed => ("the serials are taken from {y}, by their looks", "the serials are taken from {y}, by their looks"),
@@ -334,8 +381,8 @@ impl Kind {
                 "these are numbers, not text, as `{x}`; they are taken, since {y}",
             ),
             Self::Padded => (
-                "a number that is shown as `{x}`; it is taken as it is shown",
-                "numbers that are shown with zeros, as `{x}`; they are taken as they are shown",
+                "the cell's number format shows `{x}`; it is taken as it is shown",
+                "the cells' number format shows `{x}` and alike; they are taken as they are shown",
             ),
             Self::Cached => ("a formula; its last value `{x}` is taken", "formulas; their last values are taken, as `{x}`"),
             Self::Letters => (
@@ -351,8 +398,8 @@ impl Kind {
                 "these look like no other serials of the list, as `{x}` beside {y}",
             ),
             Self::ExtraCut => (
-                "what stands in the further columns is longer than 2 KiB; the end of it is not kept",
-                "what stands in the further columns is longer than 2 KiB; the end of it is not kept",
+                "the further columns hold more than comes along, 2 KiB a row and 64 MiB a batch; the rest is not kept",
+                "the further columns hold more than comes along, 2 KiB a row and 64 MiB a batch; the rest is not kept",
             ),
             Self::Known("done-before") => ("serial `{x}` was made before", "these serials were made before, as `{x}`"),
             Self::Known("begun") => (

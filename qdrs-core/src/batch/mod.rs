@@ -12,7 +12,6 @@ use std::{
     io::{Read, Seek},
     ops::ControlFlow,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 mod column;
@@ -26,6 +25,7 @@ mod judge;
 mod kind;
 mod layout;
 mod list_file;
+mod number_format;
 mod ranges;
 mod record;
 mod rules;
@@ -35,7 +35,8 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod text;
-mod zip_guard;
+mod workbook;
+mod xml;
 
 pub use error::BatchError;
 pub use extra::Extra;
@@ -44,9 +45,9 @@ pub use kind::Kind;
 pub(crate) use list_file::ListFile;
 pub use ranges::Ranges;
 pub use rules::Rules;
-pub use sheet::is_reading_a_workbook;
 
 use crate::serial::Shown;
+use extra::Extras;
 use finding::{Findings, Grid};
 use judge::{Good, Judge};
 use layout::{Asked, HEAD_ROWS, Layout, Unclear};
@@ -184,12 +185,10 @@ impl Batch {
     /// All that is wrong with the file, at once.
     pub fn read(file: impl Read + Seek, path: &Path, reading: &Reading, rules: &Rules) -> Result<(Self, Examined), BatchError> {
         let mut rows = Vec::new();
-        let mut names: Arc<[String]> = Arc::default();
+        let mut extras: Option<Extras> = None;
         let examined = examine(file, path, reading, rules, &mut |good| {
-            if names.is_empty() {
-                names = good.extra_names().into();
-            }
-            let (extra, whole) = good.extra(&names);
+            let extras = extras.get_or_insert_with(|| good.extras());
+            let (extra, whole) = extras.keep(good.beside());
             rows.push(Row { line: good.line(), serial: good.serial().into(), extra });
             whole
         })?;
@@ -219,12 +218,14 @@ impl Taken<'_> {
         self.good.serial
     }
 
-    fn extra_names(&self) -> Vec<String> {
-        self.layout.extras.iter().map(|(_, name)| name.clone()).collect()
+    /// A place for what stands beside the serials.
+    fn extras(&self) -> Extras {
+        Extras::new(self.layout.extras.iter().map(|(_, name)| name.clone()))
     }
 
-    fn extra(&self, names: &Arc<[String]>) -> (Extra, bool) {
-        Extra::new(names, self.layout.extras.iter().map(|(column, _)| self.good.record.get(*column)))
+    /// What stands beside this one.
+    fn beside(&self) -> impl Iterator<Item = &str> {
+        self.layout.extras.iter().map(|(column, _)| self.good.record.get(*column))
     }
 }
 
@@ -244,12 +245,14 @@ pub fn examine(
     let letters = source.is_sheet();
     let layout = layout_of(&mut source, path, &Asked { column: reading.column.as_deref(), ..Asked::default() }, rules)?;
     let grid = Grid { path: path.to_owned(), letter: letters.then(|| layout::letters_of(layout.column)) };
-    let formulas = source.formulas(path, layout.column)?;
-    let mut judge = Judge::new(rules, &layout, &grid, &formulas);
+    let aside = source.aside(path, layout.column)?;
+    let mut judge = Judge::new(rules, &layout, &grid, &aside.formulas);
     source.each(path, &mut |record| {
         if let Some(good) = judge.judge(record) {
             let line = good.line;
-            if !take(Taken { good, layout: &layout }) {
+            if aside.hidden_rows.has(line) {
+                judge.findings.add(Kind::HiddenRow, line, good.serial, String::new);
+            } else if !take(Taken { good, layout: &layout }) {
                 judge.findings.add(Kind::ExtraCut, line, "", String::new);
             }
         }
@@ -270,6 +273,9 @@ pub fn examine(
         find_twins(&mut source, path, rules, &layout, &candidates, &grid, &mut findings)?;
     }
     source.note(&mut findings);
+    if aside.hidden_column {
+        findings.add_whole(Kind::HiddenColumn, grid.column(layout.column));
+    }
     if let (Some(line), Some(name)) = (layout.header, &layout.name)
         && layout.unnamed
     {

@@ -1,5 +1,7 @@
 //! One row of a batch as it was read, before anybody knows which column is which.
 
+use std::rc::Rc;
+
 use super::kind::Kind;
 
 /// The most columns that are looked at; what stands further right is left out.
@@ -13,8 +15,12 @@ pub(super) enum Cell {
     Text,
     /// A number that is shown as it was typed, but for zeros in front of it.
     Number,
-    /// A number whose format shows its zeros: the text has them.
+    /// A number that its format shows in another way, as with zeros: the text is what is shown.
     Padded,
+    /// A number, or a text, that its format shows in a way that can't be known: the text is what the cell holds.
+    Masked,
+    /// A number below zero.
+    Negative,
     /// A number with more digits than a spreadsheet keeps, or with a fraction.
     Rounded,
     /// A date or a time.
@@ -51,6 +57,8 @@ pub(super) struct Record {
     ends: Vec<usize>,
     /// Of a sheet: what each cell is. Empty for a text file.
     kinds: Vec<Cell>,
+    /// The number formats of cells that are [`Cell::Masked`], by their columns.
+    formats: Vec<(usize, Rc<str>)>,
 }
 
 impl Record {
@@ -80,6 +88,11 @@ impl Record {
         })
     }
 
+    /// The number format that hides what is in a cell.
+    pub(super) fn format(&self, column: usize) -> &str {
+        self.formats.iter().find(|(of, _)| *of == column).map_or("", |(_, format)| format)
+    }
+
     /// How many cells it has.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
@@ -101,6 +114,7 @@ impl Record {
         self.text.clear();
         self.ends.clear();
         self.kinds.clear();
+        self.formats.clear();
     }
 
     /// Adds a cell of a sheet, after empty ones up to its column.
@@ -113,6 +127,12 @@ impl Record {
         self.text.push_str(text);
         self.ends.push(self.text.len());
         self.kinds.push(kind);
+    }
+
+    /// Adds a cell that shows something else than it holds.
+    pub(super) fn put_masked(&mut self, column: usize, text: &str, format: &Rc<str>) {
+        self.put(column, Cell::Masked, text);
+        self.formats.push((column, Rc::clone(format)));
     }
 
     /// Takes the buffers out, to be filled by a reader of text.

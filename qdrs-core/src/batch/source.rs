@@ -12,11 +12,12 @@ use super::{
     finding::Findings,
     kind::Kind,
     layout::{self, Layout},
-    ranges::Ranges,
     record::Record,
-    sheet::{Broken, Sheet},
+    sheet::{Aside, Sheet},
     text::Text,
+    workbook::Broken,
 };
+use crate::serial::Shown;
 
 /// Bytes that can be read again from their beginning, which they may be at already or not.
 pub(super) trait Bytes: Read + Seek {}
@@ -96,10 +97,11 @@ impl<'f> Source<'f> {
         }
     }
 
-    pub(super) fn formulas(&mut self, path: &Path, column: usize) -> Result<Ranges, BatchError> {
+    /// What stands beside the values of a column.
+    pub(super) fn aside(&mut self, path: &Path, column: usize) -> Result<Aside, BatchError> {
         match self {
-            Self::Text(_) => Ok(Ranges::default()),
-            Self::Sheet(sheet) => sheet.formulas(column).map_err(|broken| broken_in(path, broken)),
+            Self::Text(_) => Ok(Aside::default()),
+            Self::Sheet(sheet) => sheet.aside(column).map_err(|broken| broken_in(path, broken)),
         }
     }
 
@@ -117,9 +119,20 @@ impl<'f> Source<'f> {
         }
     }
 
-    /// What is worth knowing of its encoding.
+    /// What is worth knowing of its encoding, or of its sheets.
     pub(super) fn note(&self, findings: &mut Findings) {
-        let Self::Text(text) = self else { return };
+        let text = match self {
+            Self::Text(text) => text,
+            Self::Sheet(sheet) => {
+                if sheet.hidden {
+                    findings.add_whole(Kind::HiddenSheet, Shown::new(&sheet.name).to_string());
+                }
+                if !sheet.others.is_empty() {
+                    findings.add_whole(Kind::OtherSheets, other_sheets(sheet));
+                }
+                return;
+            }
+        };
         let Sniffed { encoding, not_utf8: Some(line), .. } = text.sniffed() else { return };
         let what = match encoding {
             Encoding::Utf8 => "the file has bytes that are no UTF-8, from here on; save it as `CSV UTF-8`".to_owned(),
@@ -137,6 +150,19 @@ fn is_json(begins: &[u8]) -> bool {
     let inner = text.strip_prefix(b"[").map_or(text, <[u8]>::trim_ascii_start);
     inner.strip_prefix(b"{").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\""))
         || (inner.len() < text.len() && inner.starts_with(b"\""))
+}
+
+/// `sheet `Reel 1` is read; sheet `Reel 2` has a column of serials, too`.
+fn other_sheets(sheet: &Sheet<'_>) -> String {
+    let names: Vec<String> = sheet.others.iter().take(5).map(|name| format!("`{}`", Shown::new(name))).collect();
+    let (more, have) = (sheet.others.len() - names.len(), if sheet.others.len() == 1 { "sheet" } else { "sheets" });
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let has = if sheet.others.len() == 1 { "has" } else { "have" };
+    format!(
+        "only the sheet `{}` is read; the {have} {}{more} {has} serials, too: `--sheet` says which is meant",
+        Shown::new(&sheet.name),
+        names.join(", ")
+    )
 }
 
 fn broken_in(path: &Path, broken: Broken) -> BatchError {

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::Policy;
-use crate::serial::{SERIAL_BYTES_MAX, Serial};
+use crate::serial::{SERIAL_BYTES_MAX, Serial, is_invisible, is_other_dash};
 
 /// The most leading zeros that are taken to be lost.
 const ZEROS_MAX: usize = 12;
@@ -35,6 +35,8 @@ const LAYOUTS: [(&str, &str); 2] = [("yzYZ-/_?:;=", "zyZYß-?_ÖöÄ"), ("aqwzAQ
 pub enum Slip {
     /// A spreadsheet took it for a number.
     LostZeros,
+    /// It has a dash that is not `-`, as a word processor writes it, or a character that can't be seen.
+    Unseen,
     /// One character is read for another that looks like it.
     LookedAlike,
     /// The scanner has another keyboard layout than the PC.
@@ -47,18 +49,22 @@ pub enum Slip {
     OneWrong,
     /// One character is not there.
     OneMissing,
+    /// Two characters are read for others that look like them.
+    TwoLookedAlike,
 }
 
 impl fmt::Display for Slip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LostZeros => "leading zeros lost",
+            Self::Unseen => "without what looks like `-` or can't be seen",
             Self::LookedAlike => "a character taken for one that looks like it",
             Self::Layout => "the scanner set to another keyboard layout",
             Self::Swapped => "two neighbours swapped",
             Self::OneTooMany => "one character too many",
             Self::OneWrong => "one character wrong",
             Self::OneMissing => "one character missing",
+            Self::TwoLookedAlike => "two characters taken for others that look like them",
         })
     }
 }
@@ -116,7 +122,7 @@ fn slips(text: &str) -> Vec<(Slip, Vec<String>)> {
     let layout = (Slip::Layout, layouts(text));
     // All further ones are about ASCII texts: a serial has nothing else.
     if !text.is_ascii() {
-        return vec![layout];
+        return vec![(Slip::Unseen, vec![plain(text)]), layout];
     }
     let bytes = text.as_bytes();
     let with = |change: &dyn Fn(&mut Vec<u8>)| {
@@ -138,15 +144,22 @@ fn slips(text: &str) -> Vec<(Slip, Vec<String>)> {
             missing.push(with(&|bytes| bytes.insert(at, other)));
         }
     }
+    let (looked_alike, two_looked_alike) = looked_alike(bytes);
     vec![
         (Slip::LostZeros, lost_zeros(bytes)),
-        (Slip::LookedAlike, looked_alike(bytes)),
+        (Slip::LookedAlike, looked_alike),
         layout,
         (Slip::Swapped, swapped),
         (Slip::OneTooMany, too_many),
         (Slip::OneWrong, wrong),
         (Slip::OneMissing, missing),
+        (Slip::TwoLookedAlike, two_looked_alike),
     ]
+}
+
+/// With `-` for what only looks like it, and without what can't be seen.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !is_invisible(*c)).map(|c| if is_other_dash(c) { '-' } else { c }).collect()
 }
 
 /// Zeros before each run of digits.
@@ -160,8 +173,8 @@ fn lost_zeros(bytes: &[u8]) -> Vec<String> {
     starts.flat_map(|at| (1..=ZEROS_MAX).map(move |count| (at, count))).map(insert).collect()
 }
 
-/// One or two characters replaced by those they look like, or all of one kind.
-fn looked_alike(bytes: &[u8]) -> Vec<String> {
+/// One character replaced by one that it looks like, or all of one kind; and two that are.
+fn looked_alike(bytes: &[u8]) -> (Vec<String>, Vec<String>) {
     let mut single = Vec::new();
     for (at, byte) in bytes.iter().enumerate() {
         for (digit, letter) in ALIKE {
@@ -180,14 +193,14 @@ fn looked_alike(bytes: &[u8]) -> Vec<String> {
     let mut found: Vec<String> = single.iter().map(|change| with(&[*change])).collect();
     // A label with more than these is not read, but made up.
     let pairs = single.iter().take(32);
-    found.extend(pairs.clone().flat_map(|one| pairs.clone().filter(|two| one.0 < two.0).map(|two| with(&[*one, *two]))));
+    let two = pairs.clone().flat_map(|one| pairs.clone().filter(|two| one.0 < two.0).map(|two| with(&[*one, *two]))).collect();
     for (digit, letter) in ALIKE {
         let all = |from: u8, to: u8| -> Vec<(usize, u8)> {
             bytes.iter().enumerate().filter(|(_, byte)| byte.eq_ignore_ascii_case(&from)).map(|(at, _)| (at, to)).collect()
         };
         found.extend([with(&all(letter, digit)), with(&all(digit, letter))]);
     }
-    found
+    (found, two)
 }
 
 /// What the keys that wrote this text would have written on a US keyboard, and the other way round.
@@ -229,6 +242,9 @@ mod tests {
             ("QD-41713", "QD-0041713", Slip::LostZeros),
             ("QD-OO41713", "QD-0041713", Slip::LookedAlike),
             ("QD-004I7I3", "QD-0041713", Slip::LookedAlike),
+            ("QD-0O4I713", "QD-0041713", Slip::TwoLookedAlike),
+            ("QD\u{2013}0041713", "QD-0041713", Slip::Unseen),
+            ("QD-00\u{200b}41713", "QD-0041713", Slip::Unseen),
             ("QDß0041713", "QD-0041713", Slip::Layout),
             ("ad)àà'&è&\"", "QD-0041713", Slip::Layout),
             ("QD-0047113", "QD-0041713", Slip::Swapped),

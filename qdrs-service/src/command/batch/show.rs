@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use qdrs_core::api::State;
+use qdrs_core::{api::State, csv_out::CsvWriter};
 use serde_json::{Value, json};
 
 use crate::{
@@ -144,13 +144,13 @@ const COLUMNS: [&str; 10] =
 fn print_csv(books: &Books, out: &mut impl Write) -> Result<()> {
     let made = books.lines.iter().filter_map(|line| line.made.as_ref());
     let further: BTreeSet<&str> = made.flat_map(|made| made.columns.keys()).map(String::as_str).collect();
-    let mut csv = csv::Writer::from_writer(out);
-    csv.write_record(COLUMNS.into_iter().chain(further.iter().copied()))?;
+    let mut csv = CsvWriter::new(out);
+    csv.write(COLUMNS.into_iter().chain(further.iter().copied()))?;
     for line in &books.lines {
         let Some(made) = &line.made else {
             let standing = standing(line);
             let row = [line.serial.as_str(), "missing", "", "", "", "", "", "", "", standing.as_str()];
-            csv.write_record(row.into_iter().chain(std::iter::repeat_n("", further.len())))?;
+            csv.write(row.into_iter().chain(std::iter::repeat_n("", further.len())))?;
             continue;
         };
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -167,7 +167,7 @@ fn print_csv(books: &Books, out: &mut impl Write) -> Result<()> {
             text(&made.reason),
         ];
         let beside = further.iter().map(|name| made.columns.get(*name).cloned().unwrap_or_default());
-        csv.write_record(row.into_iter().chain(beside))?;
+        csv.write(row.into_iter().chain(beside))?;
     }
     csv.flush().context("can't write the books")
 }

@@ -8,9 +8,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use qdrs_core::policy::{
-    Policy,
-    body::{Body, DIGITS_DEFAULT},
+use qdrs_core::{
+    csv_out::CsvWriter,
+    policy::{
+        Policy,
+        body::{Body, DIGITS_DEFAULT},
+    },
 };
 
 use super::symbol::Symbol;
@@ -94,13 +97,13 @@ fn write(
     out: &mut dyn Write,
     labels: Option<&Path>,
 ) -> Result<()> {
-    let mut csv = csv::Writer::from_writer(out);
-    csv.write_record(["serial", "label"])?;
+    let mut csv = CsvWriter::new(out);
+    csv.write(["serial", "label"])?;
     for number in numbers {
         let text = body.write(number).context("the number has no room")?;
         let serial = policy.sign(&text)?;
         let label = policy.label(&text, &serial);
-        csv.write_record([serial.as_str(), &label])?;
+        csv.write([serial.as_str(), &label])?;
         if let Some(folder) = labels {
             let name = format!("{}.svg", utf8_percent_encode(serial.as_str(), FILE_NAME));
             fs_err::write(folder.join(name), args.symbol.svg(serial.as_str(), &label)?)?;
