@@ -68,7 +68,7 @@ impl Printer {
 
 /// Text that can't move the terminal's cursor or change its colours: serials, devices and services may send anything.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    qdrs_core::serial::visible(text)
 }
 
 /// Writes to stdout what was made for it; a reader that has seen enough (`qdrs man | head`) is no fault.

@@ -258,6 +258,12 @@ pub(crate) fn is_invisible(character: char) -> bool {
     matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
+/// Text that can't move a terminal's cursor, change its colours or turn its direction: devices, lists and services may send
+/// anything.
+pub fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || is_invisible(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// Does it only look like `-`?
 pub(crate) fn is_other_dash(character: char) -> bool {
     matches!(character, '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}')

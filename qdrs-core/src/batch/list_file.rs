@@ -65,7 +65,7 @@ impl ListFile<'_> {
             }
             let text = rules::trimmed(record.get(layout.column));
             if let Some(kind) = lost(record, layout.column, text) {
-                fault = Some((record.line, kind, text.to_owned()));
+                fault = Some((record.line, kind, text.to_owned(), record.format(layout.column).to_owned()));
                 return ControlFlow::Break(());
             }
             if !text.is_empty() {
@@ -75,8 +75,10 @@ impl ListFile<'_> {
             ControlFlow::Continue(())
         });
         read.map_err(said)?;
-        let Some((line, kind, text)) = fault else { return Ok(word) };
-        Err(format!("`{}`, {word} {line}: {}", self.name, kind.sentences().0.replace("{x}", &super::finding::shown(&text))))
+        let Some((line, kind, text, format)) = fault else { return Ok(word) };
+        let what =
+            kind.sentences().0.replace("{y}", &super::finding::shown(&format)).replace("{x}", &super::finding::shown(&text));
+        Err(format!("`{}`, {word} {line}: {what}", self.name))
     }
 }
 
@@ -85,7 +87,9 @@ fn lost(record: &Record, column: usize, text: &str) -> Option<Kind> {
     match record.kind(column) {
         Cell::Rounded => Some(if text.contains('.') { Kind::Fraction } else { Kind::Rounded }),
         Cell::Date => Some(Kind::Damaged(Damage::Date)),
-        Cell::Bool => Some(Kind::Truth),
+        Cell::Bool => Some(Kind::Damaged(Damage::Truth)),
+        Cell::Negative => Some(Kind::Negative),
+        Cell::Masked => Some(Kind::Masked),
         Cell::Error => Some(Kind::Damaged(Damage::ErrorValue)),
         Cell::Text | Cell::Number | Cell::Padded => match damage::of(text)? {
             surely @ (Damage::Exponent | Damage::ErrorValue | Damage::Hashes) => Some(Kind::Damaged(surely)),

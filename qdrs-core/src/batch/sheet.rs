@@ -193,7 +193,9 @@ impl<'f> Sheet<'f> {
                             Some(number) => number.parse().map_err(|_| Broken::damaged("a row has no number"))?,
                             None => row + 1,
                         };
-                        cell.column = None;
+                        if row != cell.row {
+                            cell.column = None;
+                        }
                         if !is_set(&tag, "hidden")? {
                             continue;
                         }

@@ -17,7 +17,7 @@ use super::{
     text::Text,
     workbook::Broken,
 };
-use crate::serial::Shown;
+use crate::serial::{Shown, visible};
 
 /// Bytes that can be read again from their beginning, which they may be at already or not.
 pub(super) trait Bytes: Read + Seek {}
@@ -109,13 +109,13 @@ impl<'f> Source<'f> {
     pub(super) fn about(&self, layout: &Layout, letters: bool) -> String {
         let column = layout::place(layout.column, letters);
         let column = match &layout.name {
-            Some(name) => format!("{column} `{name}`"),
+            Some(name) => format!("{column} `{}`", visible(name)),
             None => format!("{column}, no header"),
         };
         match self {
             Self::Text(text) if text.about().is_empty() => column,
             Self::Text(text) => format!("{}, {column}", text.about()),
-            Self::Sheet(sheet) => format!("sheet `{}`, {column}", sheet.name),
+            Self::Sheet(sheet) => format!("sheet `{}`, {column}", visible(&sheet.name)),
         }
     }
 
@@ -152,7 +152,7 @@ fn is_json(begins: &[u8]) -> bool {
         || (inner.len() < text.len() && inner.starts_with(b"\""))
 }
 
-/// `sheet `Reel 1` is read; sheet `Reel 2` has a column of serials, too`.
+/// `only the sheet `Reel 1` is read; the sheet `Reel 2` has serials, too: …`.
 fn other_sheets(sheet: &Sheet<'_>) -> String {
     let names: Vec<String> = sheet.others.iter().take(5).map(|name| format!("`{}`", Shown::new(name))).collect();
     let (more, have) = (sheet.others.len() - names.len(), if sheet.others.len() == 1 { "sheet" } else { "sheets" });

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Result, anyhow};
 use qdrs_core::{
     api::{Code, Scope},
-    batch::{BatchError, is_reading_a_workbook},
+    batch::BatchError,
     explain::Explain,
     policy::PolicyError,
 };
@@ -140,12 +140,7 @@ pub fn log_to_stderr() {
         builder.json().flatten_event(true).init()
     }
     // One shape of log: a panic is a line like any other.
-    std::panic::set_hook(Box::new(|panic| {
-        // Inside the reader of workbooks it is the file's fault, and becomes a sentence.
-        if !is_reading_a_workbook() {
-            tracing::error!(%panic, "a fault in QDRS");
-        }
-    }));
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a fault in QDRS")));
     if let Some(error) = wrong {
         tracing::warn!(error, "{} can't be used; logging `info`", env::LOG);
     }

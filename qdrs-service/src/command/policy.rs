@@ -67,8 +67,9 @@ struct Test {
     /// Print one JSON object a line, one for each serial
     #[arg(long)]
     json: bool,
-    /// The policy's file, unless `--config` says where it is; then serials, as a label or a scanner has them
-    #[arg(value_name = "FILE SERIAL", required = true, allow_hyphen_values = true)]
+    /// The policy's file, unless `--config` says where it is; then serials, as a label or a scanner has them. One that begins
+    /// with `-` goes after `--`
+    #[arg(value_name = "FILE SERIAL", required = true)]
     words: Vec<String>,
 }
 

@@ -80,6 +80,19 @@ def texts():
     text("another-product.csv", rows("serial", *[f"BX-{number:07}" for number in range(7000, 7280, 7)], serial(0)), line_end="\n")
     text("saved-as-html.xls", "<html><body><table><tr><td>serial</td></tr><tr><td>QD-0041713</td></tr></table></body></html>\n")
     text("nothing.csv", rows("serial,lot", "", ","))
+    # A list that went through a program, and through a spreadsheet in another country.
+    text("exponents-java.csv", rows("serial;lot", "1.5E11;1", "1.50000000007E11;1", "123.4E+9;1"))
+    text("thousands-swiss.csv", rows("Seriennummer", "4\u2019171\u2019300", "4\u2019171\u2019307", "4\u2019171\u2019314"))
+    text("thousands-and-decimals.csv", rows("serial", '"4,171,300.00"', '"4,171,307.00"', '"41,71,314"', "41713.000"))
+    text("amounts.csv", rows("serial;lot", "$41713;1", "41720 €;1", "41727%;1", "(41734);1", "41741-;1"))
+    text("dates-abroad.csv", rows("serial;lot", "05-mars;1", "avr-26;1", "5-gen;1", "12-mei;1", "3月5日;1", "2026-03-05T00:00:00.000Z;1"))
+    text("truth-values.csv", rows("Seriennummer;Los", "WAHR;1", "FALSCH;1", "VRAI;1"))
+    text("stand-ins.csv", rows("serial;lot", f"{serial(0)};1", "NULL;1", "n/a;1", "-;1", "...;1", f"{serial(5)};1"))
+    # Eighteen digits, of which a spreadsheet kept fifteen; a few were typed as text.
+    text("rounded.csv", rows("serial", *[f"{691067117337111 + 7 * number}{'000' if number > 3 else 531 + number}" for number in range(12)]))
+    # A word processor's dashes, and what a web page has between letters.
+    text("dashes.csv", rows("serial", f"QD\u2013{41713:07}", f"QD\u2011{41720:07}", f"QD-00\u200b41727", f"QD\u00ad-0041734", serial(4)))
+    text("same-names.csv", rows("serial,lot,lot", f"{serial(0)},A,B", f"{serial(1)},A,C"))
 
 
 def workbook(name, fill):
@@ -128,6 +141,64 @@ def sheets():
         column(book.active, ["serial", "lot"], [serial(0), 1], [serial(1), 1])
         book.active["XFD1048576"] = "a stray remark"
 
+    def shown(code):
+        def fill(book):
+            column(book.active, "serial", *[41713 + 7 * number for number in range(6)])
+            for row in book.active["A2:A7"]:
+                row[0].number_format = code
+
+        return fill
+
+    def negative(book):
+        column(book.active, "serial", -41713, -41720, -41727)
+
+    def hidden_rows(book):
+        column(book.active, ["serial", "plant"], *[[serial(number), "Brno" if number % 2 else "Graz"] for number in range(8)])
+        for row in (3, 5, 7, 9):
+            book.active.row_dimensions[row].hidden = True
+
+    def hidden_column(book):
+        column(book.active, ["serial", "label"], [serial(0), "left"], [serial(1), "right"])
+        book.active.column_dimensions["A"].hidden = True
+
+    def hidden_sheet(book):
+        hidden = book.create_sheet("Old list")
+        hidden.sheet_state = "hidden"
+        column(hidden, "serial", serial(0), serial(1))
+
+    def three_sheets(book):
+        book.active.title = "Reel 1"
+        for sheet, first in ((book.active, 0), (book.create_sheet("Reel 2"), 5), (book.create_sheet("Reel 3"), 10)):
+            column(sheet, "serial", *[serial(first + number) for number in range(3)])
+
+    def cover_sheet(book):
+        book.active.title = "Cover"
+        column(book.active, "Delivery note 4711", "Customer", "Meier 12")
+        column(book.create_sheet("Serials"), "Serial no.", serial(0), serial(1))
+
+    # An error that no older reader knows, in the serials' column and beside it.
+    def new_errors(book):
+        column(book.active, ["serial", "note"], [serial(0), None], [None, None], [serial(2), None])
+        for place, error in (("A3", "#SPILL!"), ("B4", "#BUSY!")):
+            book.active[place].value = error
+            book.active[place].data_type = "e"
+
+    def far_column(book):
+        column(book.active, 1001, 1002)
+        for row, value in enumerate(("serial", serial(0), serial(1)), 1):
+            book.active[f"KO{row}"] = value
+
+    workbook("shown-with-letters.xlsx", shown('"QD-"0000000'))
+    workbook("shown-with-a-dash.xlsx", shown("000-0000"))
+    workbook("shown-with-separators.xlsx", shown("#,##0"))
+    workbook("negative-numbers.xlsx", negative)
+    workbook("hidden-rows.xlsx", hidden_rows)
+    workbook("hidden-column.xlsx", hidden_column)
+    workbook("hidden-sheet.xlsx", hidden_sheet)
+    workbook("three-sheets.xlsx", three_sheets)
+    workbook("cover-sheet.xlsx", cover_sheet)
+    workbook("new-errors.xlsx", new_errors)
+    workbook("far-column.xlsx", far_column)
     workbook("numbers.xlsx", numbers)
     workbook("long-numbers.xlsx", long_numbers)
     workbook("equal-numbers.xlsx", equal_numbers)

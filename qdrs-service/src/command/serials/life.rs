@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use qdrs_core::{
     api::{Code, State},
     hub::{AzureHub, Hub},
+    serial::visible,
 };
 
 use crate::{
@@ -161,11 +162,11 @@ fn print(record: &Record, code: &str, out: &mut impl Write) -> io::Result<()> {
     ];
     for (name, value) in rows {
         if let Some(value) = value {
-            writeln!(out, "{name:<12} {value}")?;
+            writeln!(out, "{name:<12} {}", visible(&value))?;
         }
     }
     for (name, value) in &reservation.columns {
-        writeln!(out, "{:<12} {value}", format!("[{name}]"))?;
+        writeln!(out, "{:<12} {}", visible(&format!("[{name}]")), visible(value))?;
     }
     Ok(())
 }
