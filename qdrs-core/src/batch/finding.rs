@@ -5,7 +5,11 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use crate::{api::Code, explain::Explain, serial::Shown};
+use crate::{
+    api::Code,
+    explain::Explain,
+    serial::{SERIAL_BYTES_MAX, Shown},
+};
 
 use super::{
     kind::Kind,
@@ -128,7 +132,9 @@ impl Findings {
         let group = self.0.entry(kind).or_default();
         group.rows.add(row);
         if group.examples.len() < if kind.is_mended_row_by_row() { SENTENCES_MAX } else { 1 } {
-            group.examples.push((row, shown(x), y()));
+            // What is refused is not shown again, but compared with what is near it.
+            let x = if matches!(kind, Kind::Refused(_)) { x.chars().take(SERIAL_BYTES_MAX).collect() } else { shown(x) };
+            group.examples.push((row, x, y()));
         }
     }
 

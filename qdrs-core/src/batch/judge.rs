@@ -4,7 +4,7 @@
 //! what a spreadsheet plainly did to a serial is a fault, too. Nothing is mended silently: what is left out around a serial
 //! is told, and what is lost stays lost.
 
-use crate::serial::{SERIAL_BYTES_MAX, SerialError, Shown};
+use crate::serial::{SERIAL_BYTES_MAX, SerialError, Shown, check_characters, is_invisible};
 
 use super::{
     BATCH_ROWS_MAX,
@@ -335,6 +335,8 @@ impl<'a> Judge<'a> {
         if self.note_other_separator(record, text) || self.note_shifted(record) {
             return;
         }
+        // What can't be seen makes a text too long, but that is not what is wrong with it.
+        let error = check_characters(text).err().filter(|_| text.contains(is_invisible)).unwrap_or(error);
         self.findings.add(Kind::Refused(word_of(&error)), line, text, || error.as_written(text).to_string());
     }
 

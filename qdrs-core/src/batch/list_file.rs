@@ -57,7 +57,7 @@ impl ListFile<'_> {
         let mut fault = None;
         let read = source.each(path, &mut |record| {
             if let Some(kind) = record.fault() {
-                fault = Some((record.line, kind, record.get(0).to_owned()));
+                fault = Some((record.line, kind, record.get(0).to_owned(), String::new()));
                 return ControlFlow::Break(());
             }
             if layout.header.is_some_and(|header| record.line <= header) || (word == "line" && is_comment(record.get(0))) {
