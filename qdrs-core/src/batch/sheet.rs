@@ -61,6 +61,9 @@ enum Told<'t> {
     },
 }
 
+/// Hears what a sheet says, until it has heard enough.
+type Listener<'l> = dyn FnMut(Told<'_>, &Known) -> Result<ControlFlow<()>, Broken> + 'l;
+
 /// Which cell it is, and what is known of it beside its text.
 #[derive(Debug, Default)]
 struct Spot {
@@ -175,7 +178,7 @@ impl<'f> Sheet<'f> {
     }
 
     /// Tells all that a sheet says, until `take` has heard enough.
-    fn walk(&mut self, take: &mut dyn FnMut(Told<'_>, &Known) -> Result<ControlFlow<()>, Broken>) -> Result<(), Broken> {
+    fn walk(&mut self, take: &mut Listener<'_>) -> Result<(), Broken> {
         let (mut part, known) = self.book.sheet(&self.name)?;
         let (mut row, mut cell, mut text) = (0, Spot::default(), String::new());
         loop {

@@ -67,6 +67,9 @@ pub(super) struct Workbook<'f> {
     pub(super) known: Known,
 }
 
+/// One of its parts, while it is read.
+pub(super) type Part<'a, 'f> = Xml<ZipFile<'a, BufReader<&'f mut dyn Bytes>>>;
+
 /// What the cells of all sheets refer to.
 #[derive(Debug, Default)]
 pub(super) struct Known {
@@ -122,13 +125,13 @@ impl<'f> Workbook<'f> {
     }
 
     /// A sheet's part, and what its cells refer to.
-    pub(super) fn sheet(&mut self, name: &str) -> Result<(Xml<ZipFile<'_, BufReader<&'f mut dyn Bytes>>>, &Known), Broken> {
+    pub(super) fn sheet(&mut self, name: &str) -> Result<(Part<'_, 'f>, &Known), Broken> {
         let path = self.sheets.iter().find(|sheet| sheet.name == name).map_or("", |sheet| &sheet.path);
         let part = part(&mut self.archive, path, LARGE_PART_BYTES_MAX)?;
         Ok((part.ok_or_else(|| Broken::damaged(&format!("its sheet `{name}` is missing")))?, &self.known))
     }
 
-    fn part(&mut self, path: &str, bytes_max: u64) -> Result<Option<Xml<ZipFile<'_, BufReader<&'f mut dyn Bytes>>>>, Broken> {
+    fn part(&mut self, path: &str, bytes_max: u64) -> Result<Option<Part<'_, 'f>>, Broken> {
         part(&mut self.archive, path, bytes_max)
     }
 

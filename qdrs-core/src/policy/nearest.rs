@@ -57,7 +57,7 @@ impl fmt::Display for Slip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LostZeros => "leading zeros lost",
-            Self::Unseen => "without what looks like `-` or can't be seen",
+            Self::Unseen => "in plain characters",
             Self::LookedAlike => "a character taken for one that looks like it",
             Self::Layout => "the scanner set to another keyboard layout",
             Self::Swapped => "two neighbours swapped",
