@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use qdrs_core::{access::AccessCode, api::Code, explain::Explain};
+use qdrs_core::{access::AccessCode, api::Code, explain::Explain, serial::is_unprintable};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -505,7 +505,7 @@ fn parse_station(name: String, origin: &Origin) -> Result<String, SettingsError>
         "is empty"
     } else if name.chars().count() > STATION_CHARS_MAX {
         "is longer than 64 characters"
-    } else if name.chars().any(char::is_control) {
+    } else if name.chars().any(is_unprintable) {
         "holds a control character"
     } else {
         return Ok(name);

@@ -255,13 +255,18 @@ pub(crate) fn name_of(character: char) -> String {
 
 /// Has it no width, or does it only turn the direction of writing?
 pub(crate) fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Is it a control character, or one that can't be seen? No name of anything needs one.
+pub fn is_unprintable(character: char) -> bool {
+    character.is_control() || is_invisible(character)
 }
 
 /// Text that can't move a terminal's cursor, change its colours or turn its direction: devices, lists and services may send
 /// anything.
 pub fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || is_invisible(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars().map(|c| if is_unprintable(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// Does it only look like `-`?

@@ -153,6 +153,11 @@ fn signed_serials_are_made_and_checked_and_their_key_is_nowhere_else() {
         let symbol = std::fs::read_to_string(path(&format!("labels/{serial}.svg"))).expect("a symbol for each");
         assert!(symbol.starts_with("<svg") && symbol.contains(label));
     }
+    #[cfg(unix)]
+    for (name, private) in [("labels".to_owned(), 0o700), (format!("labels/{}.svg", rows[1].0), 0o600)] {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path(&name)).expect("there").permissions());
+        assert_eq!(mode & 0o777, private, "{name}");
+    }
     // A signature is no typo to be mended: nothing near is named.
     let serial = rows[1].0;
     let changed = if serial.ends_with('7') { '8' } else { '7' };
@@ -166,6 +171,7 @@ fn signed_serials_are_made_and_checked_and_their_key_is_nowhere_else() {
         ("serials generate --policy box.toml --count 2 --start 999999", "more digits than the body has room for"),
         ("serials generate --policy box.toml --count 1 --body BOX", "one `{number}` in it"),
         ("serials generate --policy box.toml --count 1 --out box.csv", "is there already"),
+        ("serials generate --policy box.toml --count 1 --labels .", "others can look into"),
     ] {
         let (code, says) = owner.says(words);
         assert!(code == 2 && says.contains(why), "{words}: {says}");

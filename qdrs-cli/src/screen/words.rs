@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use qdrs_core::serial::is_unprintable;
 
 use super::event::{Ending, Event, Fault, Step, Summary, Verdict};
 
@@ -22,7 +23,7 @@ pub(super) fn block(verdict: Verdict) -> Style {
 
 /// Text of foreign origin (a CSV, a device, an answer): no control characters, no endless lines.
 pub(super) fn clean(text: &str) -> String {
-    let mut clean: String = text.chars().take(TEXT_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut clean: String = text.chars().take(TEXT_CHARS_MAX).map(|c| if is_unprintable(c) { ' ' } else { c }).collect();
     if text.chars().nth(TEXT_CHARS_MAX).is_some() {
         clean.push('…');
     }

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _, civil::Date};
 use qdrs_core::{
     access::AccessCode,
     api::{Kind, Permission},
+    serial::is_unprintable,
 };
 use secrecy::ExposeSecret as _;
 
@@ -165,7 +166,7 @@ fn ledger(flags: &Flags) -> Result<(Config, SqliteLedger)> {
 
 async fn create(args: Create) -> Result<ExitCode> {
     let name = args.name.trim();
-    let printable = |c: char| !c.is_control() && !c.is_whitespace();
+    let printable = |c: char| !is_unprintable(c) && !c.is_whitespace();
     if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || !name.chars().all(printable) {
         bail!("`{}` is no name: 1 to {NAME_CHARS_MAX} characters without blanks", args.name.escape_debug());
     }

@@ -108,10 +108,19 @@ impl Books {
         self.lines.iter().filter(|line| !line.is_settled())
     }
 
-    /// How many more are expected that nobody can name, since the batch has a number and no list.
+    /// How many more are expected that nobody can name, since the batch has a number and no list. A released serial has
+    /// given its place back: another is made for it.
     pub fn unnamed(&self) -> u64 {
         let expected = self.batch.expected.filter(|_| !self.batch.listed).unwrap_or(0);
-        expected.saturating_sub(self.lines.len() as u64)
+        let gave_back = |line: &&Line| line.made.as_ref().is_some_and(|made| made.state == State::Released);
+        let holding = self.lines.len() - self.lines.iter().filter(gave_back).count();
+        expected.saturating_sub(holding as u64)
+    }
+
+    /// What has changed since the batch was closed: its owner released or scrapped it, or its station confirmed late.
+    pub fn changed_after_closing(&self) -> impl Iterator<Item = &Line> {
+        let closed = self.batch.closed.map(|(at, _)| at);
+        self.lines.iter().filter(move |line| line.made.as_ref().zip(closed).is_some_and(|(made, closed)| made.since > closed))
     }
 
     /// Has every serial come to its end, and is none missing?
@@ -150,6 +159,8 @@ pub enum NotDone {
     OtherPolicy { code: String, policy: String },
     /// Stations have made more under its name already than it is opened for.
     TooMany { made: u64 },
+    /// Stations have made these under its name already, and its list does not have them.
+    Strangers(Vec<String>),
     /// Some serials have not come to their end.
     Unsettled(Box<Books>),
     /// The ledger can't be used.

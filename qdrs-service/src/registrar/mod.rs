@@ -191,7 +191,9 @@ impl Registrar {
         match reserved {
             Ok(record) => {
                 let reservation = record.reservation.clone();
-                let key = self.settle(reservation.id, Some(Fresh { record, keys }), ANSWER_WITHIN).await?;
+                let key = self.settle(reservation.id, Some(Fresh { record: record.clone(), keys }), ANSWER_WITHIN).await?;
+                // The hub took its time; meanwhile the batch may have been closed.
+                self.check_batch(&record).await?;
                 Ok((reservation, key, true))
             }
             // Two equal requests at one moment: this one came second.

@@ -3,6 +3,7 @@
 use qdrs_core::{
     access::{PublicOpeningKey, SealContext, seal},
     api::{COLUMN_BYTES_MAX, COLUMNS_MAX, Code, Kind, RegisterRequest},
+    serial::is_unprintable,
 };
 use uuid::Uuid;
 
@@ -60,7 +61,7 @@ pub(super) fn check_fields(request: &RegisterRequest) -> Result<(), Refusal> {
         return Err(Refusal::new(Code::BadRequest, format!("`columns` has more than {COLUMNS_MAX} columns")));
     }
     for (name, value) in &request.columns {
-        let short = |text: &str| text.len() <= COLUMN_BYTES_MAX && !text.chars().any(char::is_control);
+        let short = |text: &str| text.len() <= COLUMN_BYTES_MAX && !text.chars().any(is_unprintable);
         if name.trim().is_empty() || !short(name) || !short(value) {
             let why = "has no name, is longer than";
             return Err(Refusal::new(
@@ -73,7 +74,7 @@ pub(super) fn check_fields(request: &RegisterRequest) -> Result<(), Refusal> {
 }
 
 pub(super) fn check_field(name: &str, value: &str) -> Result<(), Refusal> {
-    if value.len() > FIELD_BYTES_MAX || value.chars().any(char::is_control) {
+    if value.len() > FIELD_BYTES_MAX || value.chars().any(is_unprintable) {
         return Err(Refusal::new(
             Code::BadRequest,
             format!("`{name}` is longer than {FIELD_BYTES_MAX} bytes or holds control characters"),

@@ -15,6 +15,7 @@ use qdrs_core::{
     api::{Evidence, TakeOver},
     hub::{HubError, Identity, NewIdentity},
 };
+use tokio::sync::Notify;
 
 use super::*;
 use crate::ledger::{AccessState, SqliteLedger};
@@ -41,6 +42,8 @@ struct FakeHub {
     fates: Mutex<VecDeque<Fate>>,
     creates: Mutex<u32>,
     refuses: Mutex<bool>,
+    /// Told when the next creation has come; it is answered when the other is told.
+    holds: Mutex<Option<[Arc<Notify>; 2]>>,
 }
 
 #[derive(Clone)]
@@ -94,8 +97,13 @@ impl Hub for FakeHub {
             devices.insert(new.device_id.to_owned(), Device { primary: new.primary.clone(), etag: 1, enabled: true });
             Ok(())
         });
+        let holds = self.holds.lock().unwrap().take();
         Box::pin(async move {
             tokio::task::yield_now().await;
+            if let Some([come, go_on]) = holds {
+                come.notify_one();
+                go_on.notified().await;
+            }
             done
         })
     }

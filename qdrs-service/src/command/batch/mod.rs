@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use qdrs_core::serial::is_unprintable;
 
 use crate::{
     config::{Config, Flags},
@@ -56,7 +57,7 @@ struct Open {
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
     /// How many are to be made; the next one is refused
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "file")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64), conflicts_with = "file")]
     expect: Option<u64>,
     #[command(flatten)]
     list: list::List,
@@ -86,7 +87,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
 }
 
 fn check_text(what: &str, text: &str) -> Result<()> {
-    if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX || text.chars().any(char::is_control) {
+    if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX || text.chars().any(is_unprintable) {
         bail!("{what} is 1 to {TEXT_BYTES_MAX} bytes on one line");
     }
     Ok(())
@@ -94,6 +95,9 @@ fn check_text(what: &str, text: &str) -> Result<()> {
 
 async fn open(args: Open) -> Result<ExitCode> {
     check_text("a batch's name", &args.name)?;
+    if args.name != args.name.trim() {
+        bail!("a batch's name has no blanks around it: stations would have to send them, too");
+    }
     let config = Config::load(&args.flags, &env::process)?;
     let policy = config.policy(args.policy.as_deref())?.name.clone();
     let (list, notices) = match &args.list.file {
@@ -181,6 +185,15 @@ fn why(batch: &str, not: NotDone) -> anyhow::Error {
         }
         NotDone::TooMany { made } => {
             anyhow!("stations have registered {made} as batch `{batch}` already, more than it would be opened for")
+        }
+        NotDone::Strangers(serials) => {
+            let named = serials.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join("`, `");
+            let more = serials.len().saturating_sub(NAMED_MAX);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            anyhow!(
+                "stations have registered `{named}`{more} as batch `{batch}` already, and the list does not have them; add them to \
+                 the list, release them, or open the batch under another name"
+            )
         }
         NotDone::Unsettled(_) => anyhow!("batch `{batch}` has serials that have not come to their end"),
         NotDone::Ledger(error) => error.into(),

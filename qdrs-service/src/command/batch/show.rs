@@ -135,6 +135,10 @@ fn print_table(books: &Books, out: &mut impl Write) -> io::Result<()> {
         let gap = if number == 0 { "\n" } else { "" };
         writeln!(out, "{gap}{}  {}", line.serial, standing(line))?;
     }
+    for (number, line) in books.changed_after_closing().enumerate() {
+        let head = if number == 0 { "\nchanged after it was closed:\n" } else { "" };
+        writeln!(out, "{head}{}  {}", line.serial, standing(line))?;
+    }
     Ok(())
 }
 
@@ -145,7 +149,8 @@ fn print_csv(books: &Books, out: &mut impl Write) -> Result<()> {
     let made = books.lines.iter().filter_map(|line| line.made.as_ref());
     let further: BTreeSet<&str> = made.flat_map(|made| made.columns.keys()).map(String::as_str).collect();
     let mut csv = CsvWriter::new(out);
-    csv.write(COLUMNS.into_iter().chain(further.iter().copied()))?;
+    // In brackets, so that no station's column can pass for one of the account's.
+    csv.write(COLUMNS.map(str::to_owned).into_iter().chain(further.iter().map(|name| format!("[{name}]"))))?;
     for line in &books.lines {
         let Some(made) = &line.made else {
             let standing = standing(line);
@@ -169,6 +174,11 @@ fn print_csv(books: &Books, out: &mut impl Write) -> Result<()> {
         let beside = further.iter().map(|name| made.columns.get(*name).cloned().unwrap_or_default());
         csv.write(row.into_iter().chain(beside))?;
     }
+    if books.unnamed() > 0 {
+        let reason = format!("{} more were expected", books.unnamed());
+        let row = ["", "missing", "", "", "", "", "", "", "", &reason];
+        csv.write(row.into_iter().chain(std::iter::repeat_n("", further.len())))?;
+    }
     csv.flush().context("can't write the books")
 }
 
@@ -190,7 +200,7 @@ fn to_json(books: &Books) -> Value {
     json!({
         "v": JSON_VERSION, "batch": batch.name, "policy": batch.policy, "expected": batch.expected, "listed": batch.listed,
         "codes": batch.codes, "opened": deed(batch.opened), "closed": batch.closed.map(deed), "missing_ok": batch.missing_ok,
-        "balance": books.balance(), "totals": totals(books), "counts": counts,
+        "balance": books.balance(), "changed_after_closing": books.changed_after_closing().map(|line| &line.serial).collect::<Vec<_>>(), "totals": totals(books), "counts": counts,
         "serials": books.lines.iter().map(serial).collect::<Vec<_>>(),
     })
 }

@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     // The first one by itself: what a policy refuses is told before a file is made.
     write(args, &policy, &body, args.start..=args.start, &mut io::sink(), None)?;
     if let Some(folder) = &args.labels {
-        fs_err::create_dir_all(folder)?;
+        private_folder(folder)?;
     }
     let out: Box<dyn Write> = match &args.out {
         Some(path) => Box::new(new_private_file(path)?),
@@ -86,6 +86,23 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     writeln!(stderr, "{} serials, {} to {last}; the next ones begin with --start {}", args.count, args.start, last + 1)?;
     writeln!(stderr, "{}", guess::in_words(bits, rate))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A folder that only this user can look into: the names of its files are serials that nobody is to guess.
+fn private_folder(folder: &Path) -> Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).with_context(|| format!("can't make the folder {}", folder.display()))?;
+    #[cfg(unix)]
+    if std::os::unix::fs::PermissionsExt::mode(&fs_err::metadata(folder)?.permissions()) & 0o077 != 0 {
+        let folder = folder.display();
+        bail!(
+            "others can look into {folder}, and the symbols' names are the serials; `chmod 700 {folder}`, or name a new folder"
+        );
+    }
+    Ok(())
 }
 
 /// Writes the CSV, and the symbols where a folder for them is given.
@@ -106,7 +123,8 @@ fn write(
         csv.write([serial.as_str(), &label])?;
         if let Some(folder) = labels {
             let name = format!("{}.svg", utf8_percent_encode(serial.as_str(), FILE_NAME));
-            fs_err::write(folder.join(name), args.symbol.svg(serial.as_str(), &label)?)?;
+            let svg = args.symbol.svg(serial.as_str(), &label)?;
+            new_private_file(&folder.join(name))?.write_all(svg.as_bytes()).context("can't write a symbol")?;
         }
     }
     csv.flush().context("can't write the serials")

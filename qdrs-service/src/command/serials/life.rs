@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use qdrs_core::{
     api::{Code, State},
     hub::{AzureHub, Hub},
-    serial::visible,
+    serial::{is_unprintable, visible},
 };
 
 use crate::{
@@ -75,7 +75,7 @@ pub(super) async fn show(named: Named) -> Result<ExitCode> {
 
 pub(super) async fn end(ended: Ended, end: End) -> Result<ExitCode> {
     let reason = ended.reason.trim();
-    if reason.is_empty() || reason.len() > REASON_BYTES_MAX || reason.chars().any(char::is_control) {
+    if reason.is_empty() || reason.len() > REASON_BYTES_MAX || reason.chars().any(is_unprintable) {
         bail!("--reason is 1 to {REASON_BYTES_MAX} bytes on one line");
     }
     let config = Config::load(&ended.named.flags, &env::process)?;

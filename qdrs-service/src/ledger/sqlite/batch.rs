@@ -109,6 +109,18 @@ pub(super) fn open(connection: &Connection, new: &NewBatch) -> Result<Batch, Not
     for serial in new.list.iter().flatten() {
         insert.execute([&new.name, serial])?;
     }
+    if new.list.is_some() {
+        let strangers: Vec<String> = connection
+            .prepare_cached(
+                "SELECT serial FROM reservation r WHERE batch = ?1 AND policy = ?2 AND charged = 1 \
+                 AND NOT EXISTS (SELECT 1 FROM batch_serial b WHERE b.batch = ?1 AND b.serial = r.serial) ORDER BY serial",
+            )?
+            .query_map([&new.name, &new.policy], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        if !strangers.is_empty() {
+            return Err(NotDone::Strangers(strangers));
+        }
+    }
     for name in &new.codes {
         let code = access::list(connection)?.into_iter().find(|code| code.name == *name);
         let code = code.ok_or_else(|| NotDone::NoCode(name.clone()))?;

@@ -156,7 +156,7 @@ pub(super) fn reserve_again(
     key: Fingerprint,
     limits: PolicyLimits,
 ) -> Result<Record, NotReserved> {
-    let Some(record) = read::by_id(connection, id)? else {
+    let Some(mut record) = read::by_id(connection, id)? else {
         return Err(LedgerError::Damaged { what: format!("reservation {id} is gone") }.into());
     };
     if !record.life.may_become(State::Reserved) {
@@ -164,13 +164,14 @@ pub(super) fn reserve_again(
     }
     let now = Timestamp::now();
     let day = day_of(now);
-    batch::admit(connection, &mut record.reservation.clone(), true)?;
+    batch::admit(connection, &mut record.reservation, true)?;
     charge_quota(connection, &record.reservation.key_id.to_string(), &record.reservation.policy, &day, limits)?;
     connection
         .prepare_cached(
-            "UPDATE reservation SET state = 'reserved', since = ?2, day = ?3, reason = NULL, charged = 1 WHERE id = ?1 AND state = 'rejected'",
+            "UPDATE reservation SET state = 'reserved', since = ?2, day = ?3, batch = ?4, reason = NULL, charged = 1 \
+             WHERE id = ?1 AND state = 'rejected'",
         )?
-        .execute(params![id.to_string(), now.as_millisecond(), day])?;
+        .execute(params![id.to_string(), now.as_millisecond(), day, record.reservation.batch])?;
     keep_key(connection, id, key)?;
     entry(connection, &record.reservation, "reserved", now, Some("again, after the hub had refused it".into()))?;
     Ok(Record { life: Life::Reserved, since: now, sent: [record.sent, vec![key]].concat(), ..record })

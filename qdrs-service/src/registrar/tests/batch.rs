@@ -25,6 +25,10 @@ impl World {
         self.registrar.shared.ledger.batch_close(name.into(), missing_ok.map(str::to_owned)).await
     }
 
+    async fn books(&self, name: &str) -> Books {
+        self.registrar.shared.ledger.batch_books(name.into()).await.unwrap().unwrap()
+    }
+
     async fn make(&self, who: &Caller, serial: &str, job: &str, batch: &str) -> Result<(), Code> {
         let (registration, key) = self.register_with(who, serial, job, of(batch)).await?;
         self.confirm(who, serial, &registration, &key).await.map(|_| ())
@@ -93,9 +97,58 @@ async fn a_batch_with_a_number_refuses_one_more_until_one_is_given_back() {
     world.release("28").await.unwrap();
     world.register_with(&mine, "28", "f", of("w47")).await.unwrap();
     world.register_with(&mine, "28", "g", RegisterRequest { take_over, ..of("other") }).await.expect("it has a place");
-    let books = world.registrar.shared.ledger.batch_books("w47".into()).await.unwrap().unwrap();
+    let books = world.books("w47").await;
     assert_eq!((books.batch.taken, books.unnamed()), (2, 0));
     assert_eq!(unsettled(&books), [("14", Some(State::Rejected)), ("28", Some(State::Issued))]);
+}
+
+#[tokio::test]
+async fn a_released_serial_that_nobody_made_again_leaves_one_missing() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    world.open(NewBatch { expected: Some(2), ..new("w47") }).await.unwrap();
+    world.make(&mine, "7", "a", "w47").await.unwrap();
+    world.make(&mine, "14", "b", "w47").await.unwrap();
+    world.release("14").await.unwrap();
+    let Err(NotDone::Unsettled(books)) = world.close("w47", None).await else { panic!("one is missing") };
+    assert_eq!((books.unnamed(), unsettled(&books)), (1, vec![]));
+    world.make(&mine, "21", "c", "w47").await.unwrap();
+    world.close("w47", None).await.expect("two are made");
+    assert_eq!(world.books("w47").await.changed_after_closing().count(), 0);
+    world.release("21").await.unwrap();
+    let books = world.books("w47").await;
+    assert_eq!(books.changed_after_closing().map(|line| line.serial.as_str()).collect::<Vec<_>>(), ["21"]);
+}
+
+#[tokio::test]
+async fn a_list_without_what_was_made_under_its_name_is_not_opened() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    world.make(&mine, "7", "a", "w47").await.expect("before it is opened");
+    world.make(&mine, "14", "b", "w47").await.expect("before it is opened");
+    let opened = world.open(listed("w47", &["14", "21", "28"])).await;
+    assert!(matches!(opened, Err(NotDone::Strangers(serials)) if serials == ["7"]));
+    world.release("7").await.unwrap();
+    world.open(listed("w47", &["14", "21", "28"])).await.expect("now all of it is in the list");
+    world.make(&mine, "21", "c", "w47").await.unwrap();
+    world.make(&mine, "28", "d", "w47").await.expect("a stranger takes no place");
+}
+
+#[tokio::test]
+async fn a_batch_that_is_closed_while_the_hub_works_hands_nothing_out() {
+    let world = Arc::new(World::new());
+    let mine = Arc::new(world.station("line-1", |_| ()).await);
+    world.open(new("w47")).await.unwrap();
+    let [come, go_on] = [Arc::new(Notify::new()), Arc::new(Notify::new())];
+    *world.hub.holds.lock().unwrap() = Some([Arc::clone(&come), Arc::clone(&go_on)]);
+    let asking = tokio::spawn({
+        let (world, mine) = (Arc::clone(&world), Arc::clone(&mine));
+        async move { world.register_with(&mine, "7", "a", of("w47")).await.map(|_| ()) }
+    });
+    come.notified().await;
+    world.close("w47", Some("shift is over")).await.unwrap();
+    go_on.notify_one();
+    assert_eq!(asking.await.unwrap().unwrap_err(), Code::BatchClosed);
 }
 
 #[tokio::test]
