@@ -226,6 +226,43 @@ impl Scheme {
         )
     }
 
+    /// The fewest and the most characters of a text that may be whole.
+    pub(crate) fn lengths(self) -> (usize, usize) {
+        const ANY: usize = usize::MAX;
+        match self {
+            Self::Luhn | Self::Gs1 | Self::Verhoeff | Self::Damm | Self::Crockford32 => (2, ANY),
+            Self::Mod11_2 | Self::Mod37_2 | Self::Mod11_10 | Self::Mod27_26 | Self::Mod37_36 => (2, ANY),
+            Self::Mod97_10 | Self::Mod661_26 | Self::Mod1271_36 => (3, ANY),
+            Self::Gtin => (8, 14),
+            Self::Sscc => (18, 18),
+            Self::Gln | Self::Isbn13 => (13, 13),
+            Self::Isbn10 => (10, 10),
+            Self::Iban => (5, 34),
+            Self::Lei => (20, 20),
+            Self::Imei => (15, 15),
+            Self::Vin => (17, 17),
+            // Without separators, and with one after each byte.
+            Self::Eui48 => (12, 17),
+            Self::Eui64 => (16, 23),
+        }
+    }
+
+    /// May a text that is whole have that character, check characters included?
+    pub(crate) fn takes(self, byte: u8) -> bool {
+        match self {
+            Self::Luhn | Self::Gs1 | Self::Gtin | Self::Sscc | Self::Gln | Self::Isbn13 | Self::Verhoeff => byte.is_ascii_digit(),
+            Self::Damm | Self::Mod97_10 | Self::Mod11_10 | Self::Imei => byte.is_ascii_digit(),
+            Self::Isbn10 | Self::Mod11_2 => byte.is_ascii_digit() || matches!(byte, b'X' | b'x'),
+            Self::Mod661_26 | Self::Mod27_26 => byte.is_ascii_uppercase(),
+            Self::Mod1271_36 | Self::Mod37_36 | Self::Iban | Self::Lei | Self::Vin => {
+                byte.is_ascii_digit() || byte.is_ascii_uppercase()
+            }
+            Self::Mod37_2 => byte.is_ascii_digit() || byte.is_ascii_uppercase() || byte == b'*',
+            Self::Eui48 | Self::Eui64 => byte.is_ascii_hexdigit() || matches!(byte, b':' | b'-' | b'.'),
+            Self::Crockford32 => byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'*' | b'~' | b'$' | b'='),
+        }
+    }
+
     /// Is the text, check characters included, whole?
     ///
     /// # Errors

@@ -3,16 +3,64 @@
 //! Only what is certain is said. A policy may still take nothing at all (its check digit may never come out, say); its
 //! `example` shows that it takes something.
 
-use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_syntax::hir::{Class, Hir, HirKind, literal::Extractor};
 
 use super::{
+    Written,
+    device_id::{DEVICE_ID_CHARS_MAX, Template, is_safe},
     form::{Case, Form},
+    product::Product,
     rule::Rule,
 };
 
 /// The first contradiction there is, in a sentence.
-pub(super) fn find(form: &Form, rules: &[Rule]) -> Option<String> {
-    pattern_and_form(form).or_else(|| rules_and_form(form, rules)).or_else(|| rules_and_rules(rules))
+pub(super) fn find(policy: &Written) -> Option<String> {
+    let Written { product, device_id, form, rules, .. } = policy;
+    let room = Room { form, pattern: taken_apart(form) };
+    pattern_and_form(form)
+        .or_else(|| rules.iter().flat_map(Rule::wanted).find_map(|rule| rule_and_form(rule, &room)))
+        .or_else(|| rules_and_rules(rules))
+        .or_else(|| product.as_ref().and_then(|product| product.fault().or_else(|| product_and_form(product, &room))))
+        .or_else(|| device_id_and_form(device_id, &room))
+}
+
+/// What the form leaves for the serial and its parts.
+struct Room<'p> {
+    form: &'p Form,
+    /// None where there is no pattern.
+    pattern: Option<Hir>,
+}
+
+impl Room<'_> {
+    /// Is the character one that a serial in its normal form may have?
+    fn has(&self, byte: u8) -> bool {
+        let in_case = match self.form.case {
+            Case::Keep => true,
+            Case::Upper => !byte.is_ascii_lowercase(),
+            Case::Lower => !byte.is_ascii_uppercase(),
+        };
+        byte.is_ascii_graphic() && in_case && self.form.alphabet.as_ref().is_none_or(|alphabet| alphabet.has(byte))
+    }
+
+    /// The pattern of what is called so; of the whole serial without a name. None where nothing is known of it.
+    fn of(&self, name: Option<&str>) -> Option<&Hir> {
+        let pattern = self.pattern.as_ref()?;
+        name.map_or(Some(pattern), |name| part(pattern, name))
+    }
+
+    /// The fewest and the most characters of it.
+    fn lengths(&self, name: Option<&str>) -> (usize, usize) {
+        let properties = self.of(name).map(Hir::properties);
+        let least = properties.and_then(|known| known.minimum_len()).unwrap_or(1);
+        let most = properties.and_then(|known| known.maximum_len()).unwrap_or(usize::MAX).min(self.form.length.max);
+        if name.is_none() { (least.max(self.form.length.min), most) } else { (least, most) }
+    }
+
+    /// May it have only characters that are taken?
+    fn may_be_all(&self, name: Option<&str>, taken: &dyn Fn(u8) -> bool) -> bool {
+        let taken = |byte: u8| self.has(byte) && taken(byte);
+        self.of(name).map_or_else(|| (0..128).any(taken), |pattern| possible(pattern, &taken))
+    }
 }
 
 /// The pattern, taken apart. None without one; one that is no pattern has been refused before.
@@ -64,28 +112,62 @@ fn possible(hir: &Hir, allowed: &dyn Fn(u8) -> bool) -> bool {
     }
 }
 
-/// The most characters that a named part can have; none where there is no limit.
-fn longest_part(hir: &Hir, name: &str) -> Option<usize> {
+/// What a named part is matched by.
+fn part<'h>(hir: &'h Hir, name: &str) -> Option<&'h Hir> {
     match hir.kind() {
-        HirKind::Capture(capture) if capture.name.as_deref() == Some(name) => capture.sub.properties().maximum_len(),
-        HirKind::Capture(capture) => longest_part(&capture.sub, name),
-        HirKind::Repetition(repetition) => longest_part(&repetition.sub, name),
-        HirKind::Concat(all) | HirKind::Alternation(all) => all.iter().find_map(|hir| longest_part(hir, name)),
+        HirKind::Capture(capture) if capture.name.as_deref() == Some(name) => Some(&capture.sub),
+        HirKind::Capture(capture) => part(&capture.sub, name),
+        HirKind::Repetition(repetition) => part(&repetition.sub, name),
+        HirKind::Concat(all) | HirKind::Alternation(all) => all.iter().find_map(|hir| part(hir, name)),
         _ => None,
     }
 }
 
-fn rules_and_form(form: &Form, rules: &[Rule]) -> Option<String> {
-    let hir = taken_apart(form);
-    rules.iter().find_map(|rule| {
-        let range = rule.range()?;
-        let most = match (rule.part_names(), &hir) {
-            ([], _) => Some(form.length.max),
-            ([name], Some(hir)) => longest_part(hir, name),
-            _ => None,
-        };
-        let most = most.filter(|most| *most < range.least_digits())?;
-        Some(format!("{rule}, which takes {} digits, but there are {most} at most", range.least_digits()))
+/// Has what a rule is about the length and the characters that it wants?
+fn rule_and_form(rule: &Rule, room: &Room<'_>) -> Option<String> {
+    let about: Vec<Option<&str>> = match rule.part_names() {
+        [] => vec![None],
+        names => names.iter().map(|name| Some(name.as_str())).collect(),
+    };
+    let (wanted_least, wanted_most) = rule.lengths();
+    let lengths = about.iter().map(|name| room.lengths(*name));
+    let (least, most) = lengths.fold((0_usize, 0_usize), |(least, most), (a, b)| (least + a, most.saturating_add(b)));
+    let have = |count: usize| if count == 1 { "there is 1".to_owned() } else { format!("there are {count}") };
+    if most < wanted_least {
+        return Some(format!("{rule}, which takes {wanted_least} characters or more, but {} at most", have(most)));
+    }
+    if least > wanted_most {
+        return Some(format!("{rule}, which takes {wanted_most} characters at most, but {} or more", have(least)));
+    }
+    if !about.iter().all(|name| room.may_be_all(*name, &|byte| rule.takes(byte))) {
+        return Some(format!("{rule}, but the form leaves no character that this takes"));
+    }
+    let missing = rule.signed()?.missing_in(&|byte| room.has(byte))?;
+    Some(format!("{rule}, but the form leaves no `{missing}`, which some of them have"))
+}
+
+fn product_and_form(product: &Product, room: &Room<'_>) -> Option<String> {
+    product.prefixes().find_map(|prefix| {
+        if let Some(strange) = prefix.bytes().find(|byte| !room.has(*byte)) {
+            let strange = char::from(strange);
+            return Some(format!("`product` has the prefix `{prefix}`, but no serial in its normal form has a `{strange}`"));
+        }
+        let begins = Extractor::new().extract(room.of(None)?);
+        let meets = |literal: &[u8]| literal.starts_with(prefix.as_bytes()) || prefix.as_bytes().starts_with(literal);
+        let apart = begins.literals().is_some_and(|literals| !literals.iter().any(|literal| meets(literal.as_bytes())));
+        apart.then(|| format!("`product` has the prefix `{prefix}`, but no serial that `pattern` takes begins so"))
+    })
+}
+
+fn device_id_and_form(device_id: &Template, room: &Room<'_>) -> Option<String> {
+    let (fixed, pieces) = device_id.pieces();
+    let least = pieces.iter().fold(fixed, |least, piece| least + room.lengths(*piece).0);
+    if least > DEVICE_ID_CHARS_MAX {
+        return Some(format!("`device_id` would have {least} characters or more; a hub takes {DEVICE_ID_CHARS_MAX}"));
+    }
+    pieces.into_iter().find(|piece| !room.may_be_all(*piece, &|byte| is_safe(char::from(byte)))).map(|piece| {
+        let what = piece.map_or_else(|| "the serial".to_owned(), |name| format!("`{name}`"));
+        format!("each device id would have {what} in it, and `pattern` gives it a character that no hub takes; build `device_id` of other parts")
     })
 }
 
@@ -95,8 +177,13 @@ fn rules_and_rules(rules: &[Rule]) -> Option<String> {
         let apart = match (one.range(), other.range(), one.divisible(), other.divisible()) {
             (Some(one), Some(other), ..) => !one.meets(other),
             (Some(range), _, _, Some(by)) | (_, Some(range), Some(by), _) => !range.may_hold_multiple(by),
-            _ => false,
+            _ => one.date().zip(other.date()).is_some_and(|(one, other)| !one.meets(other)),
         };
+        if one.signed().is_some() && other.signed().is_some() {
+            return Some(
+                "a serial can't end in two signatures; put the two `signed` rules into one of `kind = \"any\"`".to_owned(),
+            );
+        }
         if apart || one.denies(other) || other.denies(one) {
             return Some(format!("two rules contradict each other: {one}, but {other}"));
         }

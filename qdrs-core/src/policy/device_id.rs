@@ -55,6 +55,22 @@ impl Template {
         Ok(Self(pieces))
     }
 
+    /// Does it say so that the whole serial is meant? The default needs no saying.
+    pub(super) fn says_serial(&self) -> bool {
+        *self != Self::default() && self.0.contains(&Piece::Serial)
+    }
+
+    /// What it is made of: the fixed characters, and the parts of the serial; none is the whole.
+    pub(super) fn pieces(&self) -> (usize, Vec<Option<&str>>) {
+        let fixed = self.0.iter().map(|piece| if let Piece::Text(text) = piece { text.len() } else { 0 }).sum();
+        let taken = self.0.iter().filter_map(|piece| match piece {
+            Piece::Text(_) => None,
+            Piece::Serial => Some(None),
+            Piece::Part(name) => Some(Some(name.as_str())),
+        });
+        (fixed, taken.collect())
+    }
+
     /// The parts it speaks of.
     pub(super) fn part_names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| if let Piece::Part(name) = piece { Some(name.as_str()) } else { None })
@@ -105,6 +121,6 @@ impl<'de> Deserialize<'de> for Template {
 }
 
 /// The characters that no hub, no API version and no MQTT topic has trouble with.
-fn is_safe(character: char) -> bool {
+pub(super) fn is_safe(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '-' | '.' | '_')
 }

@@ -58,6 +58,20 @@ impl Form {
     /// The text as this policy writes serials. Doing it twice changes nothing more, because of the order: what one step
     /// makes is seen by those after it only.
     pub(super) fn normalise(&self, text: &str) -> String {
+        let serial = self.normalise_part(text);
+        let digits = !serial.is_empty() && serial.bytes().all(|byte| byte.is_ascii_digit());
+        match self.zeros {
+            Some(Zeros::Strip) if digits => {
+                let significant = serial.trim_start_matches('0');
+                if significant.is_empty() { "0".to_owned() } else { significant.to_owned() }
+            }
+            Some(Zeros::Pad(count)) if digits => format!("{serial:0>count$}"),
+            _ => serial,
+        }
+    }
+
+    /// The same for a part of a serial: the zeros before a part are its own.
+    pub(super) fn normalise_part(&self, text: &str) -> String {
         let mut plain: String = if self.full_width { text.chars().map(narrow).collect() } else { text.to_owned() };
         if let Some(separators) = &self.drop {
             plain.retain(|character| !separators.has(character));
@@ -68,15 +82,7 @@ impl Form {
             Case::Upper => serial.make_ascii_uppercase(),
             Case::Lower => serial.make_ascii_lowercase(),
         }
-        let digits = !serial.is_empty() && serial.bytes().all(|byte| byte.is_ascii_digit());
-        match self.zeros {
-            Some(Zeros::Strip) if digits => {
-                let significant = serial.trim_start_matches('0');
-                if significant.is_empty() { "0".to_owned() } else { significant.to_owned() }
-            }
-            Some(Zeros::Pad(count)) if digits => format!("{serial:0>count$}"),
-            _ => serial,
-        }
+        serial
     }
 
     /// One step alone: costs no memory, so what is far too long can be refused after it.
@@ -200,6 +206,7 @@ pub(super) enum Case {
 /// The plain letter, digit or sign of a full-width one.
 fn narrow(character: char) -> char {
     match u32::from(character) {
+        0x3000 => ' ',
         wide @ 0xff01..=0xff5e => char::from_u32(wide - 0xfee0).unwrap_or(character),
         _ => character,
     }
@@ -248,11 +255,16 @@ impl<'de> Deserialize<'de> for Zeros {
         #[serde(untagged)]
         enum Written {
             Word(String),
-            Table { pad: usize },
+            Table(Table),
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            pad: usize,
         }
         match Written::deserialize(deserializer) {
             Ok(Written::Word(word)) if word == "strip" => Ok(Self::Strip),
-            Ok(Written::Table { pad }) if (2..=SERIAL_BYTES_MAX).contains(&pad) => Ok(Self::Pad(pad)),
+            Ok(Written::Table(Table { pad })) if (2..=SERIAL_BYTES_MAX).contains(&pad) => Ok(Self::Pad(pad)),
             _ => Err(de::Error::custom(EXPECTED)),
         }
     }

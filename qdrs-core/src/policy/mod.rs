@@ -42,6 +42,8 @@ use crate::{
 pub mod body;
 mod characters;
 mod contradiction;
+#[cfg(test)]
+mod contradiction_tests;
 mod device_id;
 mod form;
 pub mod nearest;
@@ -76,7 +78,7 @@ pub struct Policy {
 struct Written {
     product: Option<Product>,
     example: Option<String>,
-    #[serde(default = "default_evidence")]
+    #[serde(default = "default_evidence", deserialize_with = "evidence")]
     least_evidence: Evidence,
     #[serde(default)]
     device_id: Template,
@@ -102,12 +104,21 @@ struct Quota {
     per_day: Option<u64>,
 }
 
-/// Serde's own words for a negative number would be those of a programmer.
+/// Serde's own words for a number that is none would be those of a programmer.
 fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    let count = i64::deserialize(deserializer)?;
-    u64::try_from(count)
+    let count = toml::Value::deserialize(deserializer)?;
+    let devices = count.as_integer().and_then(|count| u64::try_from(count).ok());
+    devices
         .map(Some)
-        .map_err(|_| serde::de::Error::custom(format!("a quota is a number of devices from 0 up, not {count}")))
+        .ok_or_else(|| serde::de::Error::custom(format!("a quota is a whole number of devices from 0 up, not {count}")))
+}
+
+fn evidence<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Evidence, D::Error> {
+    let value = toml::Value::deserialize(deserializer)?;
+    value.as_str().and_then(|word| word.parse().ok()).ok_or_else(|| {
+        let known = "\"read-back\", \"device-checked\" or \"accepted\"";
+        serde::de::Error::custom(format!("`least_evidence` is {known}, not {value}"))
+    })
 }
 
 /// A policy that can't be used.
@@ -284,21 +295,29 @@ impl Policy {
         self.written.product.as_ref()?.of(serial.as_str())
     }
 
-    /// The columns that the policy's list keeps beside the serial, by name.
+    /// The columns that the policy's lists keep beside the serial, by name.
     pub fn listed(&self, serial: &Serial) -> BTreeMap<&str, &str> {
-        self.lists().filter_map(|list| list.row(serial.as_str())).flatten().collect()
+        self.rows(serial).into_iter().flat_map(|(_, row)| row).collect()
     }
 
-    /// The hardware id that the policy's list has for the serial: its device must be that one.
+    /// The hardware id that a list of the policy has for the serial: its device must be that one.
     pub fn listed_hardware_id(&self, serial: &Serial) -> Option<&str> {
-        let hwid = |list: &'_ rule::list::Rule| list.hwid.clone();
-        let name = self.lists().find_map(hwid)?;
-        self.listed(serial).get(name.as_str()).copied().filter(|id| !id.is_empty())
+        let hardware_id = |(list, row): (&rule::list::Rule, BTreeMap<&str, _>)| row.get(list.hwid.as_deref()?).copied();
+        self.rows(serial).into_iter().find_map(hardware_id).filter(|id: &&str| !id.is_empty())
+    }
+
+    /// Each list that has the serial, or the part of it that the list is about, with the row that it has.
+    fn rows(&self, serial: &Serial) -> Vec<(&rule::list::Rule, BTreeMap<&str, &str>)> {
+        // One of an earlier version of this policy has no parts any more, and no row.
+        let Ok(parts) = self.written.form.parts(serial.as_str()) else { return Vec::new() };
+        let row = |rule: &'_ Rule| rule.text(&parts).ok().map(|text| text.into_owned());
+        let rows = self.leaves().filter_map(|rule| rule.list().zip(row(rule)));
+        rows.filter_map(|(list, text)| Some((list, list.row(&text)?))).collect()
     }
 
     /// How hard it is to guess a valid serial, as a power of two; none where serials are not signed.
     pub fn guess_bits(&self) -> Option<usize> {
-        self.written.rules.iter().find_map(Rule::signed).map(rule::signed::Rule::bits)
+        self.leaves().filter_map(Rule::signed).map(rule::signed::Rule::bits).min()
     }
 
     /// The serial that begins with that text and ends in what the policy's key makes of it.
@@ -308,8 +327,9 @@ impl Policy {
     /// The policy does not sign serials, its key has not been loaded, or it refuses the result.
     pub fn sign(&self, text: &str) -> Result<Serial, PolicyError> {
         let refuse = |why: String| PolicyError { policy: self.name.clone(), line: None, why };
-        let rule = self.written.rules.iter().find_map(Rule::signed);
-        let rule = rule.ok_or_else(|| refuse("it does not sign serials; that takes a rule of `kind = \"signed\"`".to_owned()))?;
+        let rule = self
+            .signed()
+            .ok_or_else(|| refuse("it does not sign serials; that takes a rule of `kind = \"signed\"`".to_owned()))?;
         let serial = rule
             .sign(&self.normalise(text))
             .ok_or_else(|| refuse("the key of its `signed` rule has not been loaded".to_owned()))?;
@@ -318,7 +338,7 @@ impl Policy {
 
     /// What signed serials begin with, if the policy says so.
     pub fn body(&self) -> Option<&body::Body> {
-        self.written.rules.iter().find_map(Rule::signed)?.body.as_ref()
+        self.signed()?.body.as_ref()
     }
 
     /// How a signed serial that begins with that text may stand on its label: where the form leaves separators out, the
@@ -355,8 +375,10 @@ impl Policy {
         let mut result = Ok(());
         for rule in &mut self.written.rules {
             rule.each(&mut |rule| {
+                let whole = rule.part_names().is_empty();
                 if let Some(list) = rule.list_mut() {
-                    let loaded = list.load(file, &|text| form.normalise(text));
+                    let normalise = |text: &str| if whole { form.normalise(text) } else { form.normalise_part(text) };
+                    let loaded = list.load(file, &normalise);
                     result = std::mem::replace(&mut result, Ok(())).and(loaded);
                 } else if let Some(signed) = rule.signed_mut() {
                     result = std::mem::replace(&mut result, Ok(())).and(signed.load(key));
@@ -368,8 +390,9 @@ impl Policy {
         Ok(self)
     }
 
-    fn lists(&self) -> impl Iterator<Item = &rule::list::Rule> {
-        self.leaves().filter_map(Rule::list)
+    /// The rule that new serials are signed by: of several, the first.
+    fn signed(&self) -> Option<&rule::signed::Rule> {
+        self.leaves().find_map(Rule::signed)
     }
 
     fn leaves(&self) -> impl Iterator<Item = &Rule> {
@@ -431,10 +454,15 @@ impl Policy {
             let kind = rule.kind();
             rule.fit(&self.written.form).map_err(|why| format!("rule {} (`{kind}`) {why}", index + 1))?;
         }
-        if let Some(contradiction) = contradiction::find(&self.written.form, &self.written.rules) {
+        let names = self.written.form.part_names();
+        if names.contains(&"serial") && self.written.device_id.says_serial() {
+            return Err("`device_id` says `{serial}`, which is the whole, but `pattern` has a part of that name, too; give the \
+                        part another name"
+                .to_owned());
+        }
+        if let Some(contradiction) = contradiction::find(&self.written) {
             return Err(contradiction);
         }
-        let names = self.written.form.part_names();
         if let Some(part) = self.written.device_id.part_names().find(|part| !names.contains(part)) {
             let known = if names.is_empty() {
                 "`pattern` names none".to_owned()

@@ -50,6 +50,11 @@ impl Digits {
         self.values.get(usize::from(byte)).copied().unwrap_or(NONE)
     }
 
+    /// Is it one of them?
+    pub(super) fn has(&self, byte: u8) -> bool {
+        self.value(byte) != NONE
+    }
+
     /// Digits only, and at least one.
     pub(super) fn write(&self, text: &str) -> bool {
         !text.is_empty() && text.bytes().all(|byte| self.value(byte) != NONE)

@@ -27,6 +27,22 @@ impl Product {
         }
     }
 
+    /// What makes no sense of it.
+    pub(super) fn fault(&self) -> Option<String> {
+        let unnamed = |name: &str| name.trim().is_empty();
+        match self {
+            Self::One(name) if unnamed(name) => Some("`product` is empty; leave it out where there is only one".to_owned()),
+            Self::ByPrefix(names) if names.is_empty() => {
+                Some("`product` has no prefix, so no serial would be any product's".to_owned())
+            }
+            Self::ByPrefix(names) => {
+                let (prefix, _) = names.iter().find(|(_, name)| unnamed(name))?;
+                Some(format!("`product` has no name for `{prefix}`"))
+            }
+            Self::One(_) => None,
+        }
+    }
+
     /// As it is written.
     pub(super) fn toml(&self) -> String {
         match self {
@@ -37,6 +53,12 @@ impl Product {
                 table.inline()
             }
         }
+    }
+
+    /// What serials begin with, where that says what they are.
+    pub(super) fn prefixes(&self) -> impl Iterator<Item = &str> {
+        let names = if let Self::ByPrefix(names) = self { Some(names) } else { None };
+        names.into_iter().flat_map(BTreeMap::keys).map(String::as_str)
     }
 
     /// Is it the serial of any product?

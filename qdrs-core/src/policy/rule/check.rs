@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct CheckDigit {
     #[serde(deserialize_with = "scheme")]
-    scheme: Scheme,
+    pub(super) scheme: Scheme,
 }
 
 fn scheme<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scheme, D::Error> {
@@ -183,7 +183,8 @@ impl Crc {
         Err(format!("{what} ends in `{found}`, but the {} of the rest is `{expected}`", self.name.name))
     }
 
-    fn characters(&self) -> usize {
+    /// How many characters the CRC has.
+    pub(super) fn characters(&self) -> usize {
         match (self.written, self.bytes) {
             (Written::Decimal, _) => (u128::MAX >> (128 - u32::from(self.name.bits))).to_string().len(),
             (Written::Hex, Bytes::HighFirst) => usize::from(self.name.bits).div_ceil(4),

@@ -39,6 +39,9 @@ impl Written {
                 How::Any => "an `any` rule needs two rules or more in `rules = [{ kind = … }, …]`".to_owned(),
             });
         }
+        if how == How::Not && self.rules.iter().flat_map(Rule::leaves).any(|rule| rule.signed().is_some()) {
+            return Err("a `not` rule can't have a `signed` rule in it: whoever guesses would be let in".to_owned());
+        }
         Ok(Combined { how, rules: self.rules })
     }
 }

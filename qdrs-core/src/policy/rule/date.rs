@@ -2,7 +2,7 @@
 //!
 //! The one rule that looks at the clock, and only for `to = "today"`.
 
-use std::fmt;
+use std::{fmt, ops::RangeInclusive};
 
 use jiff::{
     Timestamp,
@@ -19,7 +19,7 @@ const TODAY: &str = "today";
 /// `date`: the text is a date of that form, and lies within `from` and `to`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Written")]
-pub(super) struct Code {
+pub(in crate::policy) struct Code {
     form: Vec<Token>,
     written: Written,
     /// What day it is.
@@ -47,6 +47,22 @@ struct Written {
     /// The twelve characters for a month (`M`).
     #[serde(default = "default_months")]
     months: String,
+}
+
+/// The years that `first_year` may be, so that no year has more than four digits.
+const FIRST_YEARS: RangeInclusive<i16> = 1..=9800;
+
+impl Written {
+    /// The years that the form can say; none where it says them in full.
+    fn years(&self, form: &[Token]) -> Option<RangeInclusive<i16>> {
+        let first = self.first_year.unwrap_or(2000);
+        let count = form.iter().find_map(|token| match token {
+            Token::Year(2) => Some(100),
+            Token::Year(1) => i16::try_from(self.years.chars().count()).ok(),
+            _ => None,
+        })?;
+        Some(first..=first.saturating_add(count - 1))
+    }
 }
 
 fn default_years() -> String {
@@ -178,6 +194,18 @@ impl TryFrom<Written> for Code {
                 "a year of one character needs `first_year`, as 2020: the year that the first character stands for".to_owned()
             );
         }
+        if let Some(first) = written.first_year.filter(|first| !FIRST_YEARS.contains(first)) {
+            return Err(format!("`first_year = {first}` is not from {} to {}", FIRST_YEARS.start(), FIRST_YEARS.end()));
+        }
+        if let (Some(years), Some(from)) = (written.years(&form), written.from)
+            && !years.contains(&from.year())
+        {
+            return Err(format!(
+                "`from` is {from}, but `form` and `first_year` leave the years from {} to {} only",
+                years.start(),
+                years.end()
+            ));
+        }
         // A policy may be written before its first day has come: against today nothing is said.
         if let (Some(from), Some(End::Day(to))) = (written.from, written.to)
             && from > to
@@ -224,9 +252,23 @@ impl Code {
         Ok(())
     }
 
+    /// How many characters a date has.
+    pub(super) fn characters(&self) -> usize {
+        self.form.iter().map(|token| token.characters()).sum()
+    }
+
+    /// Is there a day in both?
+    pub(in crate::policy) fn meets(&self, other: &Self) -> bool {
+        let before = |from: Option<Date>, to: Option<End>| match (from, to) {
+            (Some(from), Some(End::Day(to))) => from <= to,
+            _ => true,
+        };
+        before(self.written.from, other.written.to) && before(other.written.from, self.written.to)
+    }
+
     /// The first and the last day that the text means.
     fn days(&self, text: &str) -> Result<(Date, Date), String> {
-        let length = self.form.iter().map(|token| token.characters()).sum::<usize>();
+        let length = self.characters();
         if text.len() != length || !text.is_ascii() {
             return Err(format!("it should have {length} characters, as `{}`", self.written.form));
         }

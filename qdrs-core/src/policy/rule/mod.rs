@@ -145,7 +145,7 @@ impl Rule {
     }
 
     /// What it is about.
-    fn text<'s>(&self, parts: &Parts<'s>) -> Result<Cow<'s, str>, String> {
+    pub(super) fn text<'s>(&self, parts: &Parts<'s>) -> Result<Cow<'s, str>, String> {
         let get = |name: &String| parts.get(name).ok_or_else(|| format!("it has no part `{name}`"));
         match self.parts.as_slice() {
             [] => Ok(parts.whole().into()),
@@ -220,11 +220,51 @@ impl Rule {
     /// Is it a `not` of that very rule?
     pub(super) fn denies(&self, other: &Self) -> bool {
         match &self.kind {
-            Kind::Combined(Combined { how: How::Not, rules }) => {
-                rules.iter().any(|rule| rule.parts == other.parts && rule.kind.to_string() == other.kind.to_string())
-            }
+            Kind::Combined(Combined { how: How::Not, rules }) => rules.iter().any(|rule| rule.is_same(other)),
             _ => false,
         }
+    }
+
+    /// Does it ask the same of the same parts?
+    fn is_same(&self, other: &Self) -> bool {
+        let asked = |rule: &Self| Self { say: None, ..rule.clone() }.table(&[]).inline();
+        asked(self) == asked(other)
+    }
+
+    /// The fewest and the most characters of a text for which it may hold.
+    pub(super) fn lengths(&self) -> (usize, usize) {
+        match &self.kind {
+            Kind::Divisible(_) | Kind::List(_) | Kind::Combined(_) => (1, usize::MAX),
+            Kind::Range(rule) => (rule.least_digits(), usize::MAX),
+            Kind::CheckDigit(rule) => rule.scheme.lengths(),
+            Kind::Crc(rule) => (rule.characters() + 1, usize::MAX),
+            Kind::Date(rule) => (rule.characters(), rule.characters()),
+            Kind::Signed(rule) => (rule.signature_characters() + 1, usize::MAX),
+        }
+    }
+
+    /// May a text for which it holds have that character?
+    pub(super) fn takes(&self, byte: u8) -> bool {
+        match &self.kind {
+            Kind::Divisible(rule) => rule.digits.has(byte),
+            Kind::Range(rule) => rule.digits.has(byte),
+            Kind::CheckDigit(rule) => rule.scheme.takes(byte),
+            Kind::Crc(_) | Kind::Date(_) | Kind::List(_) | Kind::Signed(_) | Kind::Combined(_) => true,
+        }
+    }
+
+    /// The rules that must hold, or of which one must: not those under a `not`.
+    pub(super) fn wanted(&self) -> Vec<&Self> {
+        match &self.kind {
+            Kind::Combined(Combined { how: How::Not, .. }) => Vec::new(),
+            Kind::Combined(combined) => combined.rules.iter().flat_map(Self::wanted).collect(),
+            _ => vec![self],
+        }
+    }
+
+    /// Its date, if it is one.
+    pub(super) fn date(&self) -> Option<&date::Code> {
+        if let Kind::Date(rule) = &self.kind { Some(rule) } else { None }
     }
 
     /// This rule, or those it is made of.

@@ -14,7 +14,7 @@ use crate::policy::{
 pub(in crate::policy) struct Divisible {
     by: u64,
     #[serde(default)]
-    digits: Digits,
+    pub(super) digits: Digits,
 }
 
 impl Divisible {
@@ -56,7 +56,7 @@ pub(in crate::policy) struct Range {
     #[serde(default)]
     within: Vec<Bounds>,
     #[serde(default)]
-    digits: Digits,
+    pub(super) digits: Digits,
 }
 
 /// One range, both ends included; without an end it is open there.

@@ -180,6 +180,16 @@ impl Rule {
         Ok(())
     }
 
+    /// The characters at the end that say who made it.
+    pub(super) fn signature_characters(&self) -> usize {
+        self.characters + usize::from(!self.keys.is_empty())
+    }
+
+    /// A character that signatures have and the alphabet has not.
+    pub(in crate::policy) fn missing_in(&self, has: &dyn Fn(u8) -> bool) -> Option<char> {
+        SYMBOLS.iter().map(|symbol| self.letter(char::from(*symbol))).find(|symbol| !u8::try_from(*symbol).is_ok_and(has))
+    }
+
     /// How many guesses one needs for one that is right, as a power of two.
     pub(in crate::policy) fn bits(&self) -> usize {
         5 * self.characters

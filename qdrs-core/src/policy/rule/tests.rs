@@ -220,6 +220,21 @@ fn a_list_is_looked_up_and_keeps_its_columns() {
         assert_eq!(fault(csv), says, "{csv}");
     }
 
+    // A list about a part, and another one that names its boards in another way.
+    let both = policy(
+        "[form]\npattern = '(?<kind>[AB])-(?<n>[0-9]+)'\nzeros = \"strip\"\n[[rule]]\nkind = \"any\"\npart = \"n\"\nrules = [\
+         { kind = \"list\", file = \"list.csv\", hwid = \"mac\" }, { kind = \"list\", file = \"list2.csv\", hwid = \"imei\", keep = [\"lot\"] }]",
+    );
+    let both = both.load(
+        &mut |name| Ok(if name == "list.csv" { "serial,mac\n007,AA\n" } else { "serial,imei,lot\n8,BB,9\n" }.as_bytes().to_vec()),
+        &mut |_| Err(String::new()),
+    );
+    let both = both.expect("loads");
+    let board = |text: &str| both.listed_hardware_id(&both.check(text).expect(text)).map(str::to_owned);
+    assert_eq!((board("A-007").as_deref(), board("B-8").as_deref()), (Some("AA"), Some("BB")));
+    assert!(both.check("A-7").is_err(), "a part keeps its zeros");
+    assert_eq!(both.listed(&both.check("A-8").expect("is listed")).get("lot"), Some(&"9"));
+
     let own = rule("kind = \"list\"\nserials = [\"A1\", \"A2\"]");
     assert!(!own.wants() && own.check("A2").is_ok() && own.check("A3").is_err());
 }
@@ -291,6 +306,21 @@ fn a_signed_serial_is_made_by_the_key_only() {
 }
 
 #[test]
+fn a_signature_among_other_rules_is_one_all_the_same() {
+    let old_and_new = signed(
+        "[[rule]]\nkind = \"any\"\nrules = [{ kind = \"signed\", characters = 8, key_file = \"b.key\", body = \"N-{number}-\" }, \
+         { kind = \"signed\", characters = 6, key_file = \"a.key\" }, { kind = \"list\", serials = [\"KIT-1\"] }]",
+    );
+    assert!(old_and_new.check("KIT-1").is_ok());
+    assert_eq!(old_and_new.guess_bits(), Some(30), "the easier one");
+    let serial = old_and_new.sign("N-000001-").expect("by the first key").to_string();
+    assert_eq!(old_and_new.body().and_then(|body| body.write(1)).as_deref(), Some("N-000001-"));
+    let wrong = format!("{}{}", &serial[..serial.len() - 1], if serial.ends_with('7') { '8' } else { '7' });
+    assert_eq!(old_and_new.nearest(&wrong, &|_| true, 3), vec![], "nobody is told what would be right");
+    assert!(unsound("[[rule]]\nkind = \"not\"\nrules = [{ kind = \"signed\", key_env = \"A\" }]").contains("whoever guesses"));
+}
+
+#[test]
 fn keys_come_and_go_by_generation() {
     let both = signed(
         "[[rule]]\nkind = \"signed\"\nkeys = [{ generation = \"A\", file = \"a.key\" }, { generation = \"B\", file = \"b.key\" }]",
@@ -353,59 +383,6 @@ fn a_product_may_go_by_prefix() {
     let product = |text: &str| two.check(text).map(|serial| two.product(&serial).map(str::to_owned)).expect(text);
     assert_eq!((product("QD-1").as_deref(), product("QD-91").as_deref()), (Some("button"), Some("gateway")));
     assert_eq!(why(&two, "X-1"), "it begins with none of `QD-`, `QD-9`, so it is no product's");
-}
-
-#[test]
-fn what_no_serial_can_fulfil_is_refused() {
-    let range = "[[rule]]\nkind = \"range\"\n";
-    for (toml, says) in [
-        (
-            "[form]\nlength = 5\npattern = '[0-9]{7}'".to_owned(),
-            "`pattern` wants 7 characters or more, but `length` says 5 characters",
-        ),
-        (
-            "[form]\nlength = 9\npattern = 'A?[0-9]{7}'".to_owned(),
-            "`pattern` takes 8 characters at most, but `length` says 9 characters",
-        ),
-        (
-            "[form]\nalphabet = \"A-Z\"\npattern = '[A-Z]+-[A-Z]+'".to_owned(),
-            "`pattern` wants a character that `alphabet`, or any serial, does not have",
-        ),
-        ("[form]\npattern = 'A B'".to_owned(), "`pattern` wants a character that `alphabet`, or any serial, does not have"),
-        ("[form]\ncase = \"upper\"\npattern = 'qd[0-9]+|x'".to_owned(), "`pattern` wants small letters, but `case` leaves none"),
-        ("[form]\ndrop = \"-\"\npattern = '[0-9]+-[0-9]'".to_owned(), "`pattern` wants a separator that `drop` leaves out"),
-        (
-            format!("[form]\nlength = 4\n{range}from = 10_000"),
-            "the serial must be 10000 or more, which takes 5 digits, but there are 4 at most",
-        ),
-        (
-            format!("[form]\npattern = 'X(?<n>[0-9]{{3}})'\n{range}part = \"n\"\nfrom = 1000"),
-            "`n` must be 1000 or more, which takes 4 digits, but there are 3 at most",
-        ),
-        (
-            format!("{range}to = 9\n{range}within = [{{ from = 10, to = 12 }}, {{ from = 20 }}]"),
-            "two rules contradict each other: the serial must be 9 or less, but the serial must be from 10 to 12 or 20 or more",
-        ),
-        (
-            format!("{range}from = 8\nto = 13\n[[rule]]\nkind = \"divisible\"\nby = 7"),
-            "two rules contradict each other: the serial must be from 8 to 13, but the serial must be a multiple of 7",
-        ),
-        (
-            "[[rule]]\nkind = \"divisible\"\nby = 7\n[[rule]]\nkind = \"not\"\nrules = [{ kind = \"divisible\", by = 7 }]"
-                .to_owned(),
-            "two rules contradict each other: the serial must be a multiple of 7, but the serial must not be a multiple of 7",
-        ),
-    ] {
-        assert_eq!(unsound(&toml), says, "{toml}");
-    }
-    for sound in [
-        "[form]\ncase = \"upper\"\npattern = '(?i)qd[0-9]+'".to_owned(),
-        "[form]\ncase = \"upper\"\npattern = 'qd|QD'".to_owned(),
-        format!("{range}from = 8\nto = 14\n[[rule]]\nkind = \"divisible\"\nby = 7"),
-        format!("{range}from = \"99999999999999999999999999999999999999999\"\n[[rule]]\nkind = \"divisible\"\nby = 7"),
-    ] {
-        policy(&sound);
-    }
 }
 
 proptest! {
