@@ -206,13 +206,13 @@ fn source() -> BoxedStrategy<String> {
     };
     let patterns = [
         "",
-        "'(?<a>[0-9]{1,6})-?(?<b>[0-9A-Za-z]{1,9})(?<c>\\d?)'",
+        "'(?<a>[0-9]{1,20})-?(?<b>[0-9A-Za-z]{1,20})(?<c>\\d?)'",
         "\"(?<a>[^']+)'?(?<b>.)(?<c>.*)\"",
         "\"\"\"(?<a>\\\\d+)[\"']?(?<b>.*)(?<c>)\"\"\"",
     ];
     let product = prop_oneof![
         words(),
-        vec(("[ -~]{0,6}", words()), 0..3).prop_map(|pairs| {
+        vec((prop_oneof!["[0-9]{0,2}", "[ -~]{0,6}"], words()), 1..3).prop_map(|pairs| {
             let pairs: BTreeMap<_, _> = pairs.into_iter().collect();
             let pairs: Vec<_> = pairs.into_iter().map(|(prefix, name)| format!("{prefix:?} = {name}")).collect();
             format!("{{ {} }}", pairs.join(", "))
@@ -264,7 +264,7 @@ proptest! {
 #[test]
 fn every_key_is_among_what_is_printed_at_random() {
     let (mut runner, strategy) = (TestRunner::deterministic(), source());
-    let sources = (0..800).map(|_| strategy.new_tree(&mut runner).expect("a text").current());
+    let sources = (0..1500).map(|_| strategy.new_tree(&mut runner).expect("a text").current());
     let printed: Vec<String> = sources.filter_map(|source| Some(Policy::parse("p", &source).ok()?.to_string())).collect();
     assert!(printed.len() > 200, "{} are sound", printed.len());
     let words: BTreeSet<&str> = printed.iter().flat_map(|text| text.split([' ', '\n', '{', ','])).collect();

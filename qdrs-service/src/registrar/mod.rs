@@ -298,7 +298,14 @@ impl Registrar {
             ));
         }
         if let Some(serial) = Serial::from_record(&reservation.serial) {
-            check_listed_board(policy, &serial, request.hardware_id.as_deref())?;
+            let board = request.hardware_id.as_deref().or(reservation.hardware_id.as_deref());
+            check_listed_board(policy, &serial, board)?;
+            if let (Some(listed), None) = (policy.listed_hardware_id(&serial), board) {
+                return Err(Refusal::new(
+                    Code::WrongBoard,
+                    format!("{serial} belongs to board `{listed}`, and the device did not say which one it is"),
+                ));
+            }
         }
         match self.shared.ledger.confirm(request.reservation, request.fingerprint, request.evidence, request.hardware_id).await {
             Ok(confirmed_at) => Ok(Confirmation { version: VERSION, serial: reservation.serial.clone(), confirmed_at }),

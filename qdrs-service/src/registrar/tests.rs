@@ -443,8 +443,9 @@ async fn a_serial_of_a_list_is_made_on_the_board_that_the_list_names() {
     assert_eq!(confirm("AA:BB:CC:DD:EE:02").await.unwrap_err(), Code::WrongBoard);
     confirm("AA:BB:CC:DD:EE:01").await.unwrap();
     assert_eq!(world.register(&mine, "QD-3", "c").await.unwrap_err(), Code::SerialInvalid);
-    // A board that says nothing of itself can't be told from another.
-    world.register(&mine, "QD-2", "b").await.unwrap();
+    // Before a board is there nothing is known of it; but one that says nothing of itself can't be told from another.
+    let (second, key) = world.register(&mine, "QD-2", "b").await.unwrap();
+    assert_eq!(world.confirm(&mine, "QD-2", &second, &key).await.unwrap_err(), Code::WrongBoard);
 }
 
 #[tokio::test]
