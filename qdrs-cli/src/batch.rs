@@ -11,6 +11,8 @@ use std::{
 use qdrs_core::{
     api::Code,
     batch::{self, BATCH_BYTES_MAX, Batch, BatchError, Examined, Rules, Taken},
+    client::Client,
+    explain::Explain as _,
     policy::Policy,
 };
 
@@ -53,6 +55,23 @@ impl Reading {
         Err(Failure::with_help(Code::SettingInvalid, "a single serial number is no batch", help).at("SERIAL"))
     }
 
+    /// What a serial must be: the named policy's, or that of the service.
+    ///
+    /// # Errors
+    ///
+    /// When the policy can't be used or the service can't be asked.
+    pub async fn rules_of(&self, service: &Client) -> Result<Rules, Failure> {
+        if self.policy.is_some() {
+            return self.rules();
+        }
+        match service.policy().await {
+            Ok(text) => Ok(Rules::of_service(Policy::parse(&text.name, &text.toml)?, text.whole)),
+            // An older service judges each serial when it is registered.
+            Err(error) if error.code() == Code::RouteUnknown => Ok(Rules::none()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// What a serial must be: the named policy's, or what holds for every serial.
     ///
     /// # Errors
@@ -66,9 +85,18 @@ impl Reading {
     ///
     /// # Errors
     ///
-    /// When the policy can't be used; else all that is wrong with the file, at once.
-    pub fn batch(&self, path: &Path) -> Result<(Batch, Examined), Failure> {
-        Ok(Batch::read(open(path)?, path, &self.of_file(), &self.rules()?)?)
+    /// All that is wrong with the file, at once.
+    pub fn batch(&self, path: &Path, rules: &Rules) -> Result<(Batch, Examined), BatchError> {
+        Batch::read(open(path)?, path, &self.of_file(), rules)
+    }
+
+    /// Can the file be opened? Told before the service is asked for its policy.
+    ///
+    /// # Errors
+    ///
+    /// When it can't.
+    pub fn there_is(&self, path: &Path) -> Result<(), BatchError> {
+        open(path).map(|_| ())
     }
 
     /// Looks at all of a batch, and gives each row that is good so far to `take`.

@@ -131,6 +131,8 @@ impl Explain for Plain {
 
 #[cfg(test)]
 mod tests {
+    use qdrs_core::batch::Rules;
+
     use super::*;
     use crate::batch::Reading;
 
@@ -144,7 +146,7 @@ mod tests {
         let file = folder.path().join("serials.csv");
         let opened = |text: &str| {
             std::fs::write(&file, text).expect("writes");
-            Reading::default().batch(&file).expect_err("faulty")
+            Failure::from(Reading::default().batch(&file, &Rules::none()).expect_err("faulty"))
         };
         let (one, two) = (opened("serial\nA1\n ,x\n"), opened("serial\nA1\nA1\n ,x\n"));
         let here = |text: String| text.replace(&format!("{}/", folder.path().display()), "");

@@ -27,8 +27,8 @@ use zeroize::Zeroizing;
 use crate::{
     access::{AccessCode, SealContext, seal, sign},
     api::{
-        AccessInfo, Code, ConfirmRequest, Confirmation, Problem, RegisterRequest, Registration, ReleaseRequest, Released,
-        Releases, SerialStatus,
+        AccessInfo, Code, ConfirmRequest, Confirmation, PolicyText, Problem, RegisterRequest, Registration, ReleaseRequest,
+        Released, Releases, SerialStatus,
     },
     connection_string::DeviceConnectionString,
     hub::Backoff,
@@ -229,6 +229,14 @@ impl Client {
     /// What the service refuses, and what keeps it from answering.
     pub async fn status(&self, serial: &str) -> Result<SerialStatus, ClientError> {
         self.get(device_path(serial, "")?, None).await
+    }
+
+    /// The policy that the access code's serials must follow, as far as a station may have it.
+    ///
+    /// # Errors
+    /// What the service refuses, and what keeps it from answering.
+    pub async fn policy(&self) -> Result<PolicyText, ClientError> {
+        self.get("/v1/policy".to_owned(), None).await
     }
 
     /// Who the access code is, and what is left of it.

@@ -46,7 +46,7 @@ async fn a_batch_ends_with_books_that_balance() {
     assert!(table.contains("serials   4 confirmed, 1 missing, 1 scrapped; the books do not balance yet"), "{table}");
     assert!(table.contains(&format!("{}  missing: never registered", six[5])), "{table}");
     let (csv, _) = owner_does(&cloud, &["batch", "show", "batch", "--csv"], 0);
-    assert!(csv.lines().next().is_some_and(|header| header.ends_with(r#","reason","colour""#)), "{csv}");
+    assert!(csv.lines().next().is_some_and(|header| header.ends_with(r#","reason","[colour]""#)), "{csv}");
     assert_eq!(csv.lines().filter(|row| row.ends_with(r#","blue""#)).count(), 4, "one was made again from a list without: {csv}");
     let (json, _) = owner_does(&cloud, &["batch", "show", "batch", "--json"], 0);
     let json: serde_json::Value = serde_json::from_str(&json).expect("is JSON");
@@ -106,4 +106,18 @@ async fn a_release_that_is_killed_is_finished_by_the_same_command() {
     let second = Station::new("line-2", &cloud.url(), &cloud.access_code("line-2", &[]));
     let again = second.provision(&second.batch(&serials), &bench).ends().await.with_code(1);
     assert_eq!((&again.summary()["pass"], &again.summary()["fail"]), (&1.into(), &1.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_with_a_serial_that_the_services_policy_refuses_is_not_begun() {
+    let (cloud, bench) = (Cloud::start().await, Bench::with(1));
+    let station = Station::new("line-1", &cloud.url(), &cloud.access_code("line-1", &[]));
+    let mut serials = serials(3);
+    let good = serials[1].clone();
+    serials[1] = format!("{}{}", &good[..good.len() - 1], if good.ends_with('1') { '2' } else { '1' });
+    let batch = station.batch(&serials);
+    let refused = station.provision(&batch, &bench).ends().await.with_code(2);
+    let said = format!("{}{}", refused.stdout, refused.stderr);
+    assert!(said.contains("batch-invalid") && said.contains(&serials[1]) && said.contains("line 3"), "{said}");
+    assert!(cloud.books().ledger.is_empty(), "nothing is made before all is checked");
 }

@@ -1,8 +1,8 @@
 //! `qdrs check`: looks at a batch before the shift: its form, duplicates, the policy, what is taken; and says how long the
 //! hub will need.
 //!
-//! With a policy file nothing but the file is needed. Without one the configured service is asked where each serial
-//! stands. Nothing is ever written.
+//! With a policy file nothing but the file is needed. Without one the configured service is asked for its policy, and then
+//! where each serial stands. Nothing is ever written.
 
 use std::path::PathBuf;
 
@@ -10,6 +10,7 @@ use anstyle::{AnsiColor, Style};
 use qdrs_core::{
     api::State,
     batch::{self, Examined, Finding, Kind},
+    client::Client,
 };
 use serde_json::{Value, json};
 
@@ -65,9 +66,17 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
 
 /// Looks at the file, and asks the service if nobody else can judge.
 pub(super) async fn look(args: Args, settings: &mut Settings, printer: Printer) -> Result<(Examined, Judged), Failure> {
-    let rules = args.reading.rules()?;
+    args.reading.there_is(&args.file)?;
     let _sandbox = super::provision::sandbox(settings, printer).await?;
-    let ask = rules.name().is_none() && settings.service().is_ok();
+    let ask = args.reading.policy.is_none() && settings.service().is_ok();
+    let client = if ask { Some(super::connect(settings)?) } else { None };
+    if let Some(client) = &client {
+        super::tell_waits(client, printer);
+    }
+    let rules = match &client {
+        Some(client) => args.reading.rules_of(client).await?,
+        None => args.reading.rules()?,
+    };
     let mut serials = Vec::new();
     let mut examined = args.reading.examine(&args.file, &rules, &mut |taken| {
         if ask {
@@ -76,9 +85,11 @@ pub(super) async fn look(args: Args, settings: &mut Settings, printer: Printer) 
         true
     })?;
     let mut judged = Judged { by: rules.name().map(str::to_owned), asked: false, to_make: examined.good() };
-    if ask && examined.good() > 0 && (examined.bad.count() == 0 || (args.reading.skip_bad && examined.can_skip())) {
+    if let Some(client) = client.filter(|_| examined.good() > 0)
+        && (examined.bad.count() == 0 || (args.reading.skip_bad && examined.can_skip()))
+    {
         serials.retain(|(line, _)| !examined.bad_has(*line));
-        judged.to_make = ask_service(settings, printer, serials, &mut examined).await?;
+        judged.to_make = ask_service(&client, settings, printer, serials, &mut examined).await?;
         judged.asked = true;
     }
     Ok((examined, judged))
@@ -99,13 +110,12 @@ pub(super) struct Judged {
 
 /// Adds what the service says of each serial, and counts those that are still to be registered.
 async fn ask_service(
+    client: &Client,
     settings: &Settings,
     printer: Printer,
     serials: Vec<(u32, String)>,
     examined: &mut Examined,
 ) -> Result<usize, Failure> {
-    let client = super::connect(settings)?;
-    super::tell_waits(&client, printer);
     let access = client.access().await?;
     printer.talk(format!(
         "asking the service about {} serials (access code {}, policy {})",
@@ -119,10 +129,10 @@ async fn ask_service(
     };
     let mut lines = serials.iter().map(|(line, _)| *line).collect::<Vec<_>>().into_iter();
     let progress = Progress::new(serials.len(), printer);
-    progress.tell_waits(&client);
+    progress.tell_waits(client);
     let (mut answers, mut to_make) = (Vec::new(), 0);
     let asked = serials.into_iter().map(|(_, serial)| serial);
-    let told = ask::about_each(&client, asked, |serial, answer| {
+    let told = ask::about_each(client, asked, |serial, answer| {
         progress.step();
         let line = lines.next().unwrap_or_default();
         let known = records.state(&serial).map(JobState::phase);

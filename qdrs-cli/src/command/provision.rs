@@ -84,20 +84,28 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
     let Pair::Next = args.pair;
     settings.device.override_with("--device", args.device.clone());
     settings.ports.override_with("--port", Some(args.ports.clone()).filter(|ports| !ports.is_empty()));
-    let mut extras = HashMap::new();
-    let mut notices = Vec::new();
-    let (batch, serials) = match (&args.serial, &args.batch) {
+    match (&args.serial, &args.batch) {
         (Some(serial), _) if serial.trim().is_empty() => {
             let help = "scan the label, or type what is printed on it";
             return Err(Failure::with_help(Code::SettingInvalid, "the serial number is empty", help).at("SERIAL"));
         }
-        (Some(serial), _) => {
-            args.reading.refuse_without_batch()?;
-            (None, vec![serial.trim().to_owned()])
-        }
-        (None, Some(path)) => {
-            let (batch, examined) = args.reading.batch(path)?;
-            notices = examined.notices();
+        (Some(_), _) => args.reading.refuse_without_batch()?,
+        (None, Some(path)) => args.reading.there_is(path)?,
+        // clap asks for one of the two.
+        (None, None) => return Err(Failure::new(Code::BatchInvalid, "no serial number is given")),
+    }
+    let _sandbox = sandbox(settings, printer).await?;
+    let profile = Profile::settle(&settings.device, &args.set, &args.set_file)
+        .map_err(|error| Failure::from(error).at(&settings.device.origin))?;
+    let screen = Screen::new(ScreenOptions { json: settings.json, quiet: settings.quiet, verbose: settings.verbose > 0 });
+    let client = super::connect(settings)?;
+    show_waits(&client, &screen);
+    let mut extras = HashMap::new();
+    let (batch, serials) = match &args.batch {
+        None => (None, args.serial.iter().map(|serial| serial.trim().to_owned()).collect()),
+        Some(path) => {
+            let (batch, examined) = args.reading.batch(path, &args.reading.rules_of(&client).await?)?;
+            examined.notices().into_iter().for_each(|notice| screen.notice(notice));
             let mut serials = Vec::with_capacity(batch.rows.len());
             for row in batch.rows {
                 let serial = String::from(row.serial);
@@ -108,16 +116,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
             }
             (Some(batch.name), serials)
         }
-        // clap asks for one of the two.
-        (None, None) => return Err(Failure::new(Code::BatchInvalid, "no serial number is given")),
     };
-    let _sandbox = sandbox(settings, printer).await?;
-    let profile = Profile::settle(&settings.device, &args.set, &args.set_file)
-        .map_err(|error| Failure::from(error).at(&settings.device.origin))?;
-    let screen = Screen::new(ScreenOptions { json: settings.json, quiet: settings.quiet, verbose: settings.verbose > 0 });
-    notices.into_iter().for_each(|notice| screen.notice(notice));
-    let client = super::connect(settings)?;
-    show_waits(&client, &screen);
     if args.dry_run {
         return dry_run(settings, &profile, &client, &screen, printer, serials).await;
     }

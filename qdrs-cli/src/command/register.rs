@@ -13,6 +13,7 @@ use std::{
 use qdrs_core::{
     api::{Code, Evidence, Permission, Scope, State},
     batch::Extra,
+    client::Client,
     connection_string::DeviceConnectionString,
     explain::Explain,
 };
@@ -72,7 +73,8 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
         let serial = args.serial.clone().unwrap_or_default().trim().to_owned();
         let out = Out::of(&args, std::io::stdout().is_terminal())?;
         let _sandbox = super::provision::sandbox(settings, printer).await?;
-        let (job, _) = job(&args, out.evidence(), settings, printer).await?;
+        let client = client(settings, printer)?;
+        let (job, _) = job(client, &args, out.evidence(), settings).await?;
         one(&job, &serial, &out, printer).await?;
         if printer.json {
             printer.summary(Outcome::AllPassed);
@@ -84,10 +86,12 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
         let text = format!("`{}` is no folder", args.out.display());
         return Err(Failure::with_help(Code::FileUnwritable, text, "name a folder for the connection strings: `--out FOLDER`"));
     }
-    let (batch, examined) = args.reading.batch(&batch)?;
-    examined.notices().iter().for_each(|notice| printer.talk(notice));
+    args.reading.there_is(&batch)?;
     let _sandbox = super::provision::sandbox(settings, printer).await?;
-    let (mut job, permissions) = job(&args, Evidence::ReadBack, settings, printer).await?;
+    let client = client(settings, printer)?;
+    let (batch, examined) = args.reading.batch(&batch, &args.reading.rules_of(&client).await?)?;
+    examined.notices().iter().for_each(|notice| printer.talk(notice));
+    let (mut job, permissions) = job(client, &args, Evidence::ReadBack, settings).await?;
     if !permissions.contains(&Permission::RegisterBatch) {
         let help = "ask the product owner for a code with the permission `register-batch`, or register one serial after another";
         return Err(Failure::with_help(Code::NotPermitted, "this access code may not register whole batches", help));
@@ -124,10 +128,14 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
     Ok(outcome)
 }
 
-/// What registering takes, and what the access code permits.
-async fn job(args: &Args, evidence: Evidence, settings: &Settings, printer: Printer) -> Result<(Job, Vec<Permission>), Failure> {
+fn client(settings: &Settings, printer: Printer) -> Result<Client, Failure> {
     let client = super::connect(settings)?;
     super::tell_waits(&client, printer);
+    Ok(client)
+}
+
+/// What registering takes, and what the access code permits.
+async fn job(client: Client, args: &Args, evidence: Evidence, settings: &Settings) -> Result<(Job, Vec<Permission>), Failure> {
     let access = client.access().await?;
     if evidence < access.least_evidence {
         let text = format!(

@@ -396,6 +396,20 @@ pub struct PastRelease {
     pub released_at: Timestamp,
 }
 
+/// Answer to `GET /v1/policy`: what a station needs to look at a batch before anything is made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PolicyText {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The name of the access code's policy.
+    pub name: String,
+    /// The policy in TOML, without what only the service has: lists in files, keys, quotas.
+    pub toml: String,
+    /// Are all of its rules in it? Else a serial that it takes may still be refused.
+    pub whole: bool,
+}
+
 /// Answer to `GET /v1/devices/{serial}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -11,29 +11,46 @@ use crate::{
 /// The most serials that are named for a refused one.
 const NEAREST_MAX: usize = 3;
 
-/// A policy, and whether it is anybody's.
+/// A policy, and what its word is worth.
 #[derive(Debug, Clone)]
 pub struct Rules {
     policy: Policy,
-    /// Is it the owner's? Then it is the judge, and what a text looks like only explains its verdict.
+    whose: Whose,
+    /// Is it the judge, so that what a text looks like only explains its verdict?
     pub(super) own: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Nobodys,
+    /// All of an owner's policy.
+    Owners,
+    /// Without its lists and signatures, which only the service has.
+    PartOfOwners,
 }
 
 impl Rules {
     /// What holds for every serial.
     pub fn none() -> Self {
         // Every key of a policy may be left out: a constant that every test here parses.
-        Self { policy: Policy::parse("every serial", "").expect("an empty policy is one"), own: false }
+        Self { policy: Policy::parse("every serial", "").expect("an empty policy is one"), whose: Whose::Nobodys, own: false }
     }
 
     /// What the owner's policy says, which has its lists and keys.
     pub fn of(policy: Policy) -> Self {
-        Self { policy, own: true }
+        // One that takes every text is no judge of what a spreadsheet did.
+        let own = policy.tells_serials();
+        Self { policy, whose: Whose::Owners, own }
     }
 
-    /// The policy's name, if it is the owner's.
+    /// The same of what the service gives of its policy; `whole` says whether that is all of it.
+    pub fn of_service(policy: Policy, whole: bool) -> Self {
+        if whole { Self::of(policy) } else { Self { policy, whose: Whose::PartOfOwners, own: false } }
+    }
+
+    /// The policy's name, if it is the owner's, and all of it is here.
     pub fn name(&self) -> Option<&str> {
-        self.own.then_some(self.policy.name.as_str())
+        (self.whose == Whose::Owners).then_some(self.policy.name.as_str())
     }
 
     /// Which valid serials a refused text may have been, in words; nothing where there is no owner's policy, or none is near.
@@ -67,7 +84,7 @@ impl Rules {
         match self.policy.check(text) {
             Ok(serial) => Ok(serial.into()),
             // What a device is called is for the owner's policy to say.
-            Err(SerialError::DeviceId { .. }) if !self.own => Ok(self.policy.normalise(text)),
+            Err(SerialError::DeviceId { .. }) if self.whose == Whose::Nobodys => Ok(self.policy.normalise(text)),
             Err(error) => Err(error),
         }
     }

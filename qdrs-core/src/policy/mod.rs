@@ -275,6 +275,22 @@ impl Policy {
         self.written.device_id.device_id(&self.written.form.parts(serial.as_str())?)
     }
 
+    /// Does it say what a serial is like, so that not any text is one?
+    pub fn tells_serials(&self) -> bool {
+        self.written.form.pattern.is_some() || !self.written.rules.is_empty()
+    }
+
+    /// What a station may have of it to look at a batch: without the rules that need a list's file or a key, and without
+    /// how many may be made. True if no rule was left out.
+    pub fn for_stations(&self) -> (Self, bool) {
+        let mut policy = self.clone();
+        let wants = |rule: &&Rule| rule.signed().is_some() || rule.list().is_some_and(|list| list.file.is_some());
+        policy.written.rules.retain(|rule| !rule.leaves().iter().any(wants));
+        policy.written.quota = Quota::default();
+        let whole = policy.written.rules.len() == self.written.rules.len();
+        (policy, whole)
+    }
+
     /// The weakest evidence with which a serial may be confirmed.
     pub fn least_evidence(&self) -> Evidence {
         self.written.least_evidence

@@ -72,6 +72,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(v1::release))
         .routes(routes!(v1::releases))
         .routes(routes!(v1::access))
+        .routes(routes!(v1::policy))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(openapi_json))

@@ -184,6 +184,9 @@ async fn a_serial_is_registered_repeated_and_confirmed() {
     assert_eq!((status.state.as_str(), status.yours, status.station.as_deref()), ("confirmed", true, Some("bench 3")));
     let info: qdrs_core::api::AccessInfo = world.get(&line, "/v1/access?and=a%20query").await.json();
     assert_eq!((info.name.as_str(), info.registered), ("line-1", 1));
+    let policy: qdrs_core::api::PolicyText = world.get(&line, "/v1/policy").await.json();
+    let known = Policy::parse(&policy.name, &policy.toml).expect("a policy");
+    assert!(policy.whole && known.check("QD-0001").is_ok() && known.check("QD-1").is_err(), "{policy:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,6 +198,7 @@ async fn others_hear_what_their_kind_may_hear() {
     let taken: Problem = world.put(&other, "QD-0001", "{}").await.json();
     assert_eq!((taken.code.as_str(), taken.station.as_deref(), taken.yours), ("serial-taken", Some("bench 3"), Some(false)));
     let recipient = r#"{"recipient":"xQeAd7bSsqSKNMbhEQnd0GV0HZntCGIttGLvuF9IKXY="}"#;
+    assert_eq!(world.get(&product, "/v1/policy").await.problem(), "refused");
     for serial in ["QD-0001", "QD-1", "nonsense"] {
         assert_eq!(world.put(&product, serial, recipient).await.problem(), "refused", "{serial}");
     }

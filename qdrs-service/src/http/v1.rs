@@ -7,8 +7,8 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use qdrs_core::api::{
-    AccessInfo, Code, ConfirmRequest, Confirmation, Problem, RegisterRequest, Registration, ReleaseRequest, Released, Releases,
-    SerialStatus,
+    AccessInfo, Code, ConfirmRequest, Confirmation, PolicyText, Problem, RegisterRequest, Registration, ReleaseRequest, Released,
+    Releases, SerialStatus,
 };
 
 use super::{
@@ -124,6 +124,21 @@ struct After {
 pub async fn status(State(app): State<App>, request: Request) -> Result<Json<SerialStatus>, Refusal> {
     let (caller, serial) = caller_and_serial(&app, Wish::Ask, request).await?;
     app.registrar.status(&caller.access, &serial).await.map(Json).map_err(|refusal| caller.refuse(refusal))
+}
+
+/// The policy that the caller's serials must follow
+///
+/// Enough to look at a batch before anything is made: without lists in files, keys and quotas.
+#[utoipa::path(
+    get, path = "/v1/policy", tag = "access", operation_id = "policy", security(("signature" = [])),
+    responses(
+        (status = 200, description = "The policy in TOML", body = PolicyText),
+        (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn policy(State(app): State<App>, request: Request) -> Result<Json<PolicyText>, Refusal> {
+    let caller = authenticate(&app, Wish::Ask, request).await?;
+    app.registrar.policy_text(&caller.access).map(Json).map_err(|refusal| caller.refuse(refusal))
 }
 
 /// Who am I, and what is left

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use qdrs_core::{
     access::{KeyId, SealContext, seal},
     api::{
-        AccessInfo, Code, ConfirmRequest, Confirmation, Kind, Permission, RegisterRequest, Registration, SerialStatus, State,
-        VERSION,
+        AccessInfo, Code, ConfirmRequest, Confirmation, Kind, Permission, PolicyText, RegisterRequest, Registration,
+        SerialStatus, State, VERSION,
     },
     connection_string::{DeviceConnectionString, DeviceKey, Fingerprint},
     explain::Explain,
@@ -348,6 +348,15 @@ impl Registrar {
             evidence: evidence.filter(|_| yours),
             hardware_id: record.reservation.hardware_id.filter(|_| yours),
         })
+    }
+
+    /// The policy of the caller's serials, as far as a station may have it.
+    pub fn policy_text(&self, caller: &Access) -> Result<PolicyText, Refusal> {
+        if caller.kind == Kind::Product {
+            return Err(Refusal::new(Code::NotPermitted, "a product may not ask"));
+        }
+        let (policy, whole) = self.policy(&caller.policy)?.for_stations();
+        Ok(PolicyText { version: VERSION, name: policy.name.clone(), toml: policy.to_string(), whole })
     }
 
     /// Who the caller is, and what is left to it.

@@ -378,6 +378,22 @@ fn the_normal_form_has_its_own_rules() {
 }
 
 #[test]
+fn a_station_gets_what_it_can_judge() {
+    let toml = "[form]\npattern = '[A-Z0-9-]+'\n[[rule]]\nkind = \"not\"\nrules = [{ kind = \"list\", serials = [\"KIT-0\"] }]\n";
+    let (text, whole) = policy(&format!("{toml}[quota]\ntotal = 7\n")).for_stations();
+    assert!(whole && text.total_max().is_none());
+    for more in [
+        "kind = \"any\"\nrules = [{ kind = \"signed\", key_file = \"a.key\" }, { kind = \"list\", serials = [\"KIT-1\"] }]",
+        "kind = \"list\"\nfile = \"l.csv\"",
+    ] {
+        let (part, whole) = policy(&format!("{toml}[[rule]]\n{more}")).for_stations();
+        assert_eq!((part.to_string(), whole), (text.to_string(), false), "{more}");
+        let again = policy(&part.to_string());
+        assert!(again.check("QD-1").is_ok() && again.check("KIT-0").is_err() && again.check("qd").is_err());
+    }
+}
+
+#[test]
 fn a_product_may_go_by_prefix() {
     let two = policy("product = { \"QD-\" = \"button\", \"QD-9\" = \"gateway\" }");
     let product = |text: &str| two.check(text).map(|serial| two.product(&serial).map(str::to_owned)).expect(text);
