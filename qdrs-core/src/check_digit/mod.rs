@@ -356,7 +356,6 @@ fn has_length(text: &str, lengths: &[usize], expected: &'static str) -> Result<(
     if lengths.contains(&found) { Ok(()) } else { Err(Fault::Length { found, expected }) }
 }
 
-fn compare(found: impl ToString, expected: impl ToString) -> Result<(), Fault> {
-    let (found, expected) = (found.to_string(), expected.to_string());
-    if found == expected { Ok(()) } else { Err(Fault::Check { found, expected }) }
+fn compare<F: ToString + PartialEq<E>, E: ToString>(found: F, expected: E) -> Result<(), Fault> {
+    if found == expected { Ok(()) } else { Err(Fault::Check { found: found.to_string(), expected: expected.to_string() }) }
 }

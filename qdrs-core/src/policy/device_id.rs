@@ -79,7 +79,7 @@ impl Template {
     /// The device id of a serial: 1 to 128 of the characters that every hub and MQTT topic takes.
     pub(super) fn device_id(&self, parts: &Parts<'_>) -> Result<String, SerialError> {
         let refuse = |why: String| SerialError::DeviceId { serial: Shown::new(parts.whole()), why };
-        let mut id = String::new();
+        let mut id = String::with_capacity(DEVICE_ID_CHARS_MAX);
         for piece in &self.0 {
             id.push_str(match piece {
                 Piece::Text(text) => text,

@@ -76,7 +76,8 @@ impl Form {
         if let Some(separators) = &self.drop {
             plain.retain(|character| !separators.has(character));
         }
-        let mut serial = self.trimmed(&plain).to_owned();
+        let trimmed = self.trimmed(&plain);
+        let mut serial = if trimmed.len() == plain.len() { plain } else { trimmed.to_owned() };
         match self.case {
             Case::Keep => {}
             Case::Upper => serial.make_ascii_uppercase(),
@@ -219,7 +220,8 @@ pub(super) struct Separators(String);
 impl Separators {
     /// Is the character one of them?
     pub(super) fn has(&self, character: char) -> bool {
-        self.0.contains(character)
+        // Few, so that going through them is faster than a search.
+        self.0.chars().any(|separator| separator == character)
     }
 
     /// The one that its owner names first.
