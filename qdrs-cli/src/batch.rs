@@ -3,7 +3,7 @@
 //! Opens files; what is in them is [`qdrs_core::batch`]'s to read and judge.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
@@ -90,13 +90,14 @@ impl Reading {
         Batch::read(open(path)?, path, &self.of_file(), rules)
     }
 
-    /// Can the file be opened? Told before the service is asked for its policy.
+    /// Is the file there? Told before the service is asked for its policy.
     ///
     /// # Errors
     ///
-    /// When it can't.
-    pub fn there_is(&self, path: &Path) -> Result<(), BatchError> {
-        open(path).map(|_| ())
+    /// When it is not.
+    pub fn there_is(path: &Path) -> Result<(), BatchError> {
+        // Not opened: a pipe can be opened only once.
+        fs::metadata(path).map(|_| ()).map_err(|source| BatchError::Unreadable { path: path.to_owned(), source })
     }
 
     /// Looks at all of a batch, and gives each row that is good so far to `take`.
@@ -172,7 +173,7 @@ mod tests {
         to.write_all(b"serial\nA1\nA2\n").expect("fits");
         drop(to);
         let path = PathBuf::from(format!("/dev/fd/{}", from.as_raw_fd()));
-        let (batch, _) = Reading::default().batch(&path).expect("reads");
+        let (batch, _) = Reading::default().batch(&path, &Rules::none()).expect("reads");
         assert_eq!(batch.rows.iter().map(|row| &*row.serial).collect::<Vec<_>>(), ["A1", "A2"]);
     }
 }

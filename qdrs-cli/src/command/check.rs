@@ -66,7 +66,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
 
 /// Looks at the file, and asks the service if nobody else can judge.
 pub(super) async fn look(args: Args, settings: &mut Settings, printer: Printer) -> Result<(Examined, Judged), Failure> {
-    args.reading.there_is(&args.file)?;
+    Reading::there_is(&args.file)?;
     let _sandbox = super::provision::sandbox(settings, printer).await?;
     let ask = args.reading.policy.is_none() && settings.service().is_ok();
     let client = if ask { Some(super::connect(settings)?) } else { None };

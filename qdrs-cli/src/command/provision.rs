@@ -90,7 +90,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
             return Err(Failure::with_help(Code::SettingInvalid, "the serial number is empty", help).at("SERIAL"));
         }
         (Some(_), _) => args.reading.refuse_without_batch()?,
-        (None, Some(path)) => args.reading.there_is(path)?,
+        (None, Some(path)) => Reading::there_is(path)?,
         // clap asks for one of the two.
         (None, None) => return Err(Failure::new(Code::BatchInvalid, "no serial number is given")),
     }

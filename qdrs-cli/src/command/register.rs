@@ -86,7 +86,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
         let text = format!("`{}` is no folder", args.out.display());
         return Err(Failure::with_help(Code::FileUnwritable, text, "name a folder for the connection strings: `--out FOLDER`"));
     }
-    args.reading.there_is(&batch)?;
+    Reading::there_is(&batch)?;
     let _sandbox = super::provision::sandbox(settings, printer).await?;
     let client = client(settings, printer)?;
     let (batch, examined) = args.reading.batch(&batch, &args.reading.rules_of(&client).await?)?;
