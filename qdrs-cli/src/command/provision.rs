@@ -100,12 +100,13 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
     let screen = Screen::new(ScreenOptions { json: settings.json, quiet: settings.quiet, verbose: settings.verbose > 0 });
     let client = super::connect(settings)?;
     show_waits(&client, &screen);
-    let mut extras = HashMap::new();
+    let (mut extras, mut left_out) = (HashMap::new(), 0);
     let (batch, serials) = match &args.batch {
         None => (None, args.serial.iter().map(|serial| serial.trim().to_owned()).collect()),
         Some(path) => {
             let (batch, examined) = args.reading.batch(path, &args.reading.rules_of(&client).await?)?;
             examined.notices().into_iter().for_each(|notice| screen.notice(notice));
+            left_out = examined.bad.count();
             let mut serials = Vec::with_capacity(batch.rows.len());
             for row in batch.rows {
                 let serial = String::from(row.serial);
@@ -131,6 +132,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
         batch: batch.clone(),
         serials,
         extras,
+        left_out,
         slots,
         may_take_over: access.permissions.contains(&Permission::TakeOver),
         take_over: args.take_over,

@@ -224,6 +224,8 @@ pub struct Summary {
     pub done_before: usize,
     /// Not reached.
     pub left: usize,
+    /// Rows of the batch that can't be used, which `--skip-bad` left out; not among `serials`.
+    pub left_out: usize,
     /// How long the run took.
     pub seconds: f64,
     /// The exit code of `qdrs`.

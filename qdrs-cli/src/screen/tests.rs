@@ -86,6 +86,7 @@ fn shift() -> Vec<Event> {
             elsewhere: 1,
             done_before: 1,
             left: 1,
+            left_out: 2,
             seconds: 754.0,
             exit: 4,
             interrupted: false,

@@ -184,6 +184,7 @@ fn summary_lines(summary: &Summary, colour: bool, quiet: bool) -> String {
         (None, "elsewhere", summary.elsewhere, "another station has them"),
         (None, "done before", summary.done_before, "made in an earlier run"),
         (None, "left", summary.left, "not reached"),
+        (None, "left out", summary.left_out, "rows of the batch that can't be used"),
     ];
     for (verdict, word, number, meaning) in rows {
         if number == 0 && verdict != Some(Verdict::Pass) {

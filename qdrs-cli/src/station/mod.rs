@@ -68,6 +68,8 @@ pub struct Plan {
     pub serials: Vec<String>,
     /// What the batch has beside some of them.
     pub extras: HashMap<String, Extra>,
+    /// Rows of the batch that can't be used, and that nobody makes.
+    pub left_out: usize,
     /// The places.
     pub slots: Vec<SlotPlan>,
     /// May this access code take over registrations?
@@ -86,6 +88,7 @@ enum End {
 
 /// What the slots' tasks share.
 struct Shop {
+    left_out: usize,
     job: Job,
     screen: Screen,
     queue: Mutex<Queue<Ready>>,
@@ -145,6 +148,7 @@ pub async fn run(
         slots: plan.slots.iter().map(|slot| slot.port.clone()).collect(),
     });
     let shop = Arc::new(Shop {
+        left_out: plan.left_out,
         job,
         screen,
         queue: Mutex::new(Queue::new(works, plan.slots.len())),
@@ -472,6 +476,7 @@ impl Shop {
             elsewhere,
             done_before,
             left,
+            left_out: self.left_out,
             seconds: began.elapsed().as_secs_f64(),
             exit: outcome.code(),
             interrupted: outcome == Outcome::Interrupted,

@@ -98,6 +98,7 @@ impl World {
     fn plan(&self, serials: &[&str], trays: &[Tray]) -> Plan {
         Plan {
             extras: Default::default(),
+            left_out: 0,
             station: self.station.clone(),
             batch: Some("autumn".into()),
             serials: serials.iter().map(ToString::to_string).collect(),
