@@ -81,6 +81,11 @@ fn init_writes_a_config_once_and_check_says_what_is_missing() {
     let checked = owner.run("config check");
     assert!(checked.status.success());
     assert!(!String::from_utf8_lossy(&checked.stdout).contains("c2VjcmV0"), "the secret is not shown");
+    assert!(!String::from_utf8_lossy(&checked.stderr).contains("note: "), "the sample needs no more words");
+    let strict = format!("{written}\n[policies.strict]\nform = {{ pattern = 'QD-[0-9]{{7}}' }}\n");
+    std::fs::write(owner.dir.path().join("qdrs-service.toml"), strict).expect("writes");
+    let (code, says) = owner.says("config check");
+    assert!(code == 0 && says.contains("note: policy `strict` has no `example`"), "{says}");
     let (code, says) = owner.says("serve --listen 0.0.0.0:0");
     assert!(code == 2 && says.contains("plain HTTP is served on loopback only"), "{says}");
 }

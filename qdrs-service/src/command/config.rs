@@ -50,6 +50,11 @@ pub(super) fn run(args: Args) -> Result<ExitCode> {
         let guess = policy.guess_bits().map(|bits| format!(", signed: {}", guess::in_words(bits, per_minute)));
         writeln!(out, "{name:<26} {quota}, evidence {} at least{}", policy.least_evidence(), guess.unwrap_or_default())?;
     }
+    // Not every contradiction can be found; an example shows that there is a serial that the policy takes.
+    for policy in config.policies.iter().filter(|policy| policy.tells_serials() && policy.example().is_none()) {
+        let why = "with one, as `example = \"QD-0041713\"`, a policy that takes no serial at all is found here";
+        writeln!(io::stderr(), "note: policy `{}` has no `example`; {why}", policy.name)?;
+    }
     let wrong = faults(&config);
     for error in &wrong {
         writeln!(io::stderr(), "error: {error} ({})\n help: {}", error.code(), error.help())?;
