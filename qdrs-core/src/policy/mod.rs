@@ -288,6 +288,8 @@ impl Policy {
         policy.written.rules.retain(|rule| !rule.leaves().iter().any(wants));
         policy.written.quota = Quota::default();
         let whole = policy.written.rules.len() == self.written.rules.len();
+        // Of serials that nobody is to guess, an example would be one.
+        policy.written.example.take_if(|_| !whole);
         (policy, whole)
     }
 

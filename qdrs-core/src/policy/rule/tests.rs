@@ -388,6 +388,8 @@ fn a_station_gets_what_it_can_judge() {
     ] {
         let (part, whole) = policy(&format!("{toml}[[rule]]\n{more}")).for_stations();
         assert_eq!((part.to_string(), whole), (text.to_string(), false), "{more}");
+        let (part, _) = policy(&format!("example = \"QD-1\"\n{toml}[[rule]]\n{more}")).for_stations();
+        assert_eq!(part.example(), None, "{more}");
         let again = policy(&part.to_string());
         assert!(again.check("QD-1").is_ok() && again.check("KIT-0").is_err() && again.check("qd").is_err());
     }
