@@ -56,6 +56,7 @@ const OPTIONS = {
   held: { type: "boolean", default: false },
   "no-bak": { type: "boolean", default: false },
   corrupt: { type: "boolean", default: false },
+  forgets: { type: "boolean", default: false },
   unit: { type: "string", default: "0" }, // Boards of two practice buttons at work for one service need two numbers, below 2 ** 16.
   slot: { type: "string" }, // Inner: this process is one slot of several.
 };
@@ -427,6 +428,8 @@ function Board(slot, options) {
     }
     if (on && resetWanted) {
       queue = [];
+      console.log("reset");
+      if (options.forgets) fs.rmSync(folder(), { recursive: true });
       this.powerOn();
     }
   };

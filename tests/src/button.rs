@@ -148,6 +148,11 @@ impl Button {
         self.has_said("off")
     }
 
+    /// Has a board started anew?
+    pub fn was_reset(&mut self) -> bool {
+        self.has_said("reset")
+    }
+
     fn has_said(&mut self, word: &str) -> bool {
         let bench = self.bench.as_ref().expect("is there until dropped");
         self.said.extend(bench.said.try_iter());

@@ -13,7 +13,7 @@ use qdrs_cli::device::{self, Device, Profile};
 use qdrs_core::connection_string::{DeviceConnectionString, DeviceKey};
 use qdrs_tests::{
     Button, Cloud, Dice, Ended, Flash, Line, LineOptions, Station, boards, connection_string, deep, factory_settings, others,
-    repository, serials, settings_that_a_boot_would_load,
+    repository, serials, settings_that_a_boot_would_load, until,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -291,6 +291,71 @@ async fn a_reset_button_has_booted_its_new_settings_and_is_known_when_it_shows_u
     hand.types("import control,machine");
     assert!(hand.types("hasattr(control,'print')").contains("False"), "nothing is replaced");
     assert!(hand.types("machine.Timer._callback is None").contains("False"), "its program runs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_button_whose_settings_are_gone_after_its_start_never_passes() {
+    let cloud = Cloud::start().await;
+    let station = Station::new("line-1", &cloud.url(), &cloud.access_code("line-1", &[]));
+    let folder = tempfile::tempdir().expect("a folder");
+    let profile = profile(folder.path(), &[("finish = \"off\"", "finish = \"reset\"")]);
+    let serials = serials(1);
+    let batch = station.batch(&serials);
+    let mut button = Button::start(folder.path(), &[&SECOND[..], &["--boards", "2", "--forgets"]].concat());
+    let mut run = station.provision_at(text_of(&profile), &batch, &[button.port_name().to_owned()]);
+    let mut retries = 0;
+    while let Some(event) = run.event().await {
+        assert!(event["verdict"] != "pass" && event["step"] != "confirm", "{event}");
+        if event["event"] == "retry" {
+            assert_eq!(event["code"], "device-unverified", "{event}");
+            let message = event["message"].as_str().expect("has a sentence");
+            assert!(message.contains("after its start `config.json` is not what was written to it"), "{message}");
+            retries += 1;
+            // A board gets a second chance, then it has to go.
+            if retries == 2 {
+                button.next();
+            }
+        }
+    }
+    let ended = run.ends().await.with_code(1);
+    assert_eq!(retries, 2, "{}", ended.stderr);
+    assert_eq!(cloud.books().ledger[&serials[0]].state, "issued", "what was not shown was confirmed");
+    drop(button);
+
+    let mut button = Button::start(folder.path(), &[&SECOND[..], &["--boards", "2"]].concat());
+    station.provision_at(text_of(&profile), &batch, &[button.port_name().to_owned()]).ends().await.with_code(0);
+    assert!(button.was_reset());
+    let settings = settings_that_a_boot_would_load(&flash_of(&button)).expect("it would boot");
+    cloud.books().balance(&serials, &Vec::from_iter(connection_string(&settings)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_station_killed_between_the_reset_and_the_confirmation_goes_on_with_the_same_credential() {
+    let mut cloud = Cloud::start().await;
+    let station = Station::new("line-1", &cloud.url(), &cloud.access_code("line-1", &[]));
+    let folder = tempfile::tempdir().expect("a folder");
+    let profile = profile(folder.path(), &[("finish = \"off\"", "finish = \"reset\"")]);
+    let serials = serials(1);
+    let batch = station.batch(&serials);
+    let mut button = Button::start(folder.path(), &SECOND);
+    let ports = [button.port_name().to_owned()];
+    let mut run = station.provision_at(text_of(&profile), &batch, &ports);
+    while let Some(event) = run.event().await {
+        assert_ne!(event["event"], "summary", "the run ends before it writes");
+        if event["step"] == "write" {
+            break;
+        }
+    }
+    // No confirmation can come through.
+    cloud.kill_service().await;
+    until("the button starts anew", || button.was_reset()).await;
+    assert!(run.kill_after(0).await, "the run had ended");
+    cloud.start_service().await;
+
+    station.provision_at(text_of(&profile), &batch, &ports).ends().await.with_code(0);
+    let settings = settings_that_a_boot_would_load(&flash_of(&button)).expect("it would boot");
+    cloud.books().balance(&serials, &Vec::from_iter(connection_string(&settings)));
+    assert_eq!(cloud.books().tombstones, 0, "the same board needs no new credential");
 }
 
 /// As an argument.

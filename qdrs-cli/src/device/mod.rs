@@ -51,6 +51,15 @@ pub trait Device: Send {
     /// The device does not answer as it should.
     fn read_back(&mut self) -> Result<Option<DeviceConnectionString>, DeviceError>;
 
+    /// Puts a device that holds its credential through what its profile asks to be shown before the credential counts, such
+    /// as a start. All that could still show the opposite belongs here: what comes in [`Device::finish`] changes no verdict.
+    ///
+    /// # Errors
+    /// It is not shown; the device may hold the credential all the same.
+    fn prove(&mut self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
     /// Ends the device's time in the slot: from here on it works for its user.
     ///
     /// # Errors

@@ -58,7 +58,8 @@ pub enum Ending {
     /// It is left at its friendly prompt, with its program as it was but the timer stopped: it neither saves nor switches
     /// itself off.
     Leave,
-    /// It starts anew, and is asked whether it found its new settings; its program runs from then on.
+    /// It starts anew before its serial is confirmed, and is asked whether it found its new settings; its program runs from
+    /// then on.
     Reset,
 }
 
@@ -367,7 +368,19 @@ impl Device for Texxmo {
         self.understood(&answer)
     }
 
+    fn prove(&mut self) -> Result<(), DeviceError> {
+        if self.ending == Ending::Reset {
+            self.need_known()?;
+            self.check_boot()?;
+        }
+        Ok(())
+    }
+
     fn finish(&mut self) -> Result<(), DeviceError> {
+        // It has started anew to prove what it loads, and its program runs.
+        if self.left {
+            return Ok(());
+        }
         self.need_known()?;
         match self.ending {
             Ending::PowerOff => {

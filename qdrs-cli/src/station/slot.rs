@@ -184,24 +184,24 @@ impl Slot {
         if self.cancel.load(Ordering::Relaxed) { Err(End) } else { Ok(()) }
     }
 
-    /// Writes, reads back, compares: what came back must be what was sent, whole.
+    /// Writes, reads back, compares: what came back must be what was sent, whole. Then the device proves what else its
+    /// profile asks for.
     fn write(&self, device: &mut dyn Device, credential: &DeviceConnectionString) -> Result<Result<Held, Unwritten>, End> {
         let evidence = match device.write(credential) {
             Ok(evidence) => evidence,
             Err(error) => return Ok(Err(Unwritten { fault: Fault::of(&error), touched: error.touched() })),
         };
         self.tell(Report::Step(Step::ReadBack, None))?;
-        Ok(match device.read_back() {
+        let held = match device.read_back() {
             Ok(None) => Ok(Held { fingerprint: credential.key.fingerprint(), evidence }),
             Ok(Some(found)) if same(&found, credential) => {
                 Ok(Held { fingerprint: found.key.fingerprint(), evidence: Evidence::ReadBack })
             }
-            Ok(Some(_)) => {
-                let fault = Fault::new(Code::DeviceUnverified, "the device holds something else than what was written");
-                Err(Unwritten { fault, touched: true })
-            }
-            Err(error) => Err(Unwritten { fault: Fault::of(&error), touched: true }),
-        })
+            Ok(Some(_)) => Err(Fault::new(Code::DeviceUnverified, "the device holds something else than what was written")),
+            Err(error) => Err(Fault::of(&error)),
+        };
+        let proved = held.and_then(|held| device.prove().map(|()| held).map_err(|error| Fault::of(&error)));
+        Ok(proved.map_err(|fault| Unwritten { fault, touched: true }))
     }
 
     fn tell(&self, report: Report) -> Result<(), End> {

@@ -106,6 +106,22 @@ async fn bad_devices_cost_one_serial_and_the_others_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_profile_asks_to_be_shown_is_shown_before_the_confirmation() {
+    let world = World::start().await;
+    let tray = Tray::of((0..2).map(|at| Board::named(&format!("forgets {at}")).failing_always(ForgetsWhenProved)));
+    tray.add((0..2).map(|at| Board::named(&format!("good {at}"))));
+    let service = FaultyService::of(&world.client);
+    let (summary, outcome) = world.provision_with(service.clone(), &SERIALS[..1], std::slice::from_ref(&tray)).await;
+    assert_eq!((summary.pass, summary.fail, outcome), (0, 1, Outcome::SomeFailed), "{summary:?}");
+    assert_eq!(service.confirmations(), 0, "it was confirmed before it was shown");
+    assert_eq!(world.client.status(SERIALS[0]).await.expect("is known").state, State::Issued);
+
+    let (summary, _) = world.provision(&SERIALS[..1], std::slice::from_ref(&tray)).await;
+    assert_eq!(summary.pass, 1, "{summary:?}");
+    world.each_serial_is_on_one_board(&SERIALS[..1], &[tray]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_invalid_serial_fails_at_once_and_its_device_gets_the_next() {
     let world = World::start().await;
     let (summary, outcome) = world.provision(&["QD-0041714", "QD-0041713"], &[Tray::with_boards(1)]).await;

@@ -144,13 +144,18 @@ fn a_reset_button_is_asked_what_it_started_with() {
     let reset = |says: Vec<(&'static str, &'static str)>, restart_at| {
         let (peer, mut slot) = slot(Ending::Reset, ButtonSettings::default(), Options { says, restart_at, ..Options::default() });
         written(&mut slot).expect("is written");
-        let finished = slot.finish();
-        (finished.map_err(|error| (error.code(), error.to_string())), slot.present().expect("answers"), peer)
+        let proved = slot.prove();
+        if proved.is_ok() {
+            let ran = peer.seen().ran.len();
+            slot.finish().expect("has ended already");
+            assert_eq!(peer.seen().ran.len(), ran, "it is not started twice");
+        }
+        (proved.map_err(|error| (error.code(), error.to_string())), slot.present().expect("answers"), peer)
     };
     let loudly = || Some(("machine.reset()", true));
 
-    let (finished, present, peer) = reset(Vec::new(), loudly());
-    assert_eq!((finished, present), (Ok(()), true));
+    let (proved, present, peer) = reset(Vec::new(), loudly());
+    assert_eq!((proved, present), (Ok(()), true));
     let ran = peer.seen().ran;
     assert!(ran.last().expect("was run").starts_with("import setting,"), "nothing is stopped or replaced after the start");
 
@@ -159,15 +164,15 @@ fn a_reset_button_is_asked_what_it_started_with() {
     for (says, text) in
         [(other, "`config.json` is not what was written"), (differs, "other settings than those in `config.json`")]
     {
-        let (finished, present, _) = reset(vec![("import setting,", says.leak())], loudly());
-        let (code, said) = finished.expect_err("is wrong");
+        let (proved, present, _) = reset(vec![("import setting,", says.leak())], loudly());
+        let (code, said) = proved.expect_err("is wrong");
         assert!(code == Code::DeviceUnverified && said.contains(text) && present, "{said}");
     }
-    let (finished, _, _) = reset(vec![("import setting,", "0|a#0|b")], loudly());
-    assert_eq!(finished.expect_err("is garbled").0, Code::DeviceUnverified);
-    let (finished, _, _) = reset(vec![("import setting,", "OSError: [Errno 2] ENOENT")], loudly());
-    assert!(finished.expect_err("has no file").1.contains("OSError 2"));
-    let (finished, _, _) = reset(Vec::new(), None);
-    let (code, said) = finished.expect_err("goes on without a start");
+    let (proved, _, _) = reset(vec![("import setting,", "0|a#0|b")], loudly());
+    assert_eq!(proved.expect_err("is garbled").0, Code::DeviceUnverified);
+    let (proved, _, _) = reset(vec![("import setting,", "OSError: [Errno 2] ENOENT")], loudly());
+    assert!(proved.expect_err("has no file").1.contains("OSError 2"));
+    let (proved, _, _) = reset(Vec::new(), None);
+    let (code, said) = proved.expect_err("goes on without a start");
     assert!(code == Code::DeviceGone && said.contains("did not start again"), "{said}");
 }

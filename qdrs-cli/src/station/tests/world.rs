@@ -150,6 +150,8 @@ pub(super) enum Fault {
     GoneWhileWriting,
     /// It says yes, and holds something else.
     HoldsSomethingElse,
+    /// It holds the credential until it is put through what its profile asks for.
+    ForgetsWhenProved,
 }
 
 /// A device made of memory.
@@ -158,16 +160,17 @@ pub(super) struct Board {
     name: Option<String>,
     fault: Option<Fault>,
     always: bool,
+    forgets: bool,
     holds: Option<DeviceConnectionString>,
 }
 
 impl Board {
     pub(super) fn named(name: &str) -> Self {
-        Self { name: Some(name.into()), fault: None, always: false, holds: None }
+        Self { name: Some(name.into()), fault: None, always: false, forgets: false, holds: None }
     }
 
     pub(super) fn anonymous() -> Self {
-        Self { name: None, fault: None, always: false, holds: None }
+        Self { name: None, fault: None, always: false, forgets: false, holds: None }
     }
 
     pub(super) fn failing(self, fault: Fault) -> Self {
@@ -327,8 +330,9 @@ impl Device for Tray {
                 board.holds = Some(DeviceConnectionString { key, ..credential.clone() });
                 Ok(Evidence::DeviceChecked)
             }
-            None => {
+            Some(ForgetsWhenProved) | None => {
                 board.holds = Some(credential.clone());
+                board.forgets = fault.is_some();
                 Ok(Evidence::DeviceChecked)
             }
         }
@@ -336,6 +340,16 @@ impl Device for Tray {
 
     fn read_back(&mut self) -> Result<Option<DeviceConnectionString>, DeviceError> {
         Ok(self.place().in_slot.as_ref().ok_or_else(silent)?.holds.clone())
+    }
+
+    fn prove(&mut self) -> Result<(), DeviceError> {
+        let mut place = self.place();
+        let board = place.in_slot.as_mut().ok_or_else(silent)?;
+        if !std::mem::take(&mut board.forgets) {
+            return Ok(());
+        }
+        board.holds = None;
+        Err(Why::Unverified { port: "tray".into(), said: "it has started with other settings".into() }.into())
     }
 
     fn finish(&mut self) -> Result<(), DeviceError> {
@@ -359,6 +373,7 @@ struct Faults {
     register: Option<ClientError>,
     take_overs: Vec<String>,
     registrations: usize,
+    confirmations: usize,
     asked_after: Vec<u64>,
     interrupt: Option<(usize, watch::Sender<bool>)>,
     calls: usize,
@@ -413,6 +428,10 @@ impl FaultyService {
 
     pub(super) fn registrations(&self) -> usize {
         self.faults().registrations
+    }
+
+    pub(super) fn confirmations(&self) -> usize {
+        self.faults().confirmations
     }
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
@@ -475,6 +494,7 @@ impl Service for FaultyService {
         key: Uuid,
         request: &'a ConfirmRequest,
     ) -> Boxed<'a, Result<Confirmation, ClientError>> {
+        self.faults().confirmations += 1;
         if let Some(error) = &self.faults().confirm {
             return Box::pin(std::future::ready(Err(again(error))));
         }
