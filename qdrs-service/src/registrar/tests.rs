@@ -21,6 +21,10 @@ use super::*;
 use crate::ledger::{AccessState, SqliteLedger};
 
 mod batch;
+mod door;
+mod ends;
+mod guards;
+mod meanwhile;
 mod release;
 mod rework;
 
