@@ -14,11 +14,7 @@ use axum_server::{
     accept::NoDelayAcceptor,
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
-use qdrs_core::{
-    api::Code,
-    explain::Explain,
-    hub::{AzureHub, Hub, HubSetupError},
-};
+use qdrs_core::{api::Code, explain::Explain, hub::HubSetupError};
 use tokio::{sync::oneshot, task::JoinHandle};
 use url::Url;
 
@@ -29,6 +25,8 @@ use crate::{
     limits::{Gate, Limits},
     registrar::Registrar,
 };
+
+pub mod hubs;
 
 /// A TLS handshake that takes longer is given up.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -162,12 +160,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     }
     // The address first: a second service on this machine fails before it touches the ledger.
     let listen = listen(&config)?;
-    let hubs = config.hubs.iter().map(|(name, hub)| {
-        let made = AzureHub::new(hub.owner(name)?, hub.endpoint.clone(), hub.ca_pem()?.as_deref());
-        let hub = made.map_err(|error| ServeError::Hub { name: name.clone(), error })?;
-        Ok::<(String, Arc<dyn Hub>), ServeError>((name.clone(), Arc::new(hub)))
-    });
-    let hubs = hubs.collect::<Result<_, _>>()?;
+    let hubs = hubs::all(&config)?;
     let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open_to_serve(&config.ledger)?);
     for access in ledger.access_list().await? {
         if !config.hubs.contains_key(&access.hub) || config.policies.get(&access.policy).is_none() {
@@ -179,6 +172,12 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
                 "the config has no such hub or policy, so this access code can't register anything"
             );
         }
+    }
+    for shared in hubs::shared_in_words(&hubs) {
+        tracing::warn!("{shared}");
+    }
+    for missing in hubs::missing_in_words(&config, &hubs, ledger.as_ref()).await? {
+        tracing::warn!("{missing}");
     }
     let registrar = Registrar::new(ledger, hubs, config.policies.loaded(&crate::env::process)?);
     start_with(registrar, config.limits, listen).await

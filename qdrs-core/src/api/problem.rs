@@ -181,6 +181,9 @@ problems! {
         "the owner checks the hub owner connection string of the service";
     HubFull = "hub-full", Some(503), Owner, false, Unreachable, "The hub takes no more devices",
         "the owner adds another hub or removes devices";
+    HubNotConfigured = "hub-not-configured", Some(503), Owner, false, Device, "The service's configuration does not have this hub",
+        "the owner names the hub with that host in the service's config, as `[hubs.NAME]` with its `connection_file` and any NAME, \
+         and starts the service again";
     LedgerUnavailable = "ledger-unavailable", Some(503), Nobody, true, Unreachable, "The ledger can't be used right now",
         "QDRS asks again by itself; if it lasts, check the service's disk";
     NotSupported = "not-supported", Some(501), Engineer, false, Device, "This version can't do that yet",

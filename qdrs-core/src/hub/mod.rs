@@ -15,6 +15,7 @@ pub mod azure;
 #[cfg(test)]
 mod azure_tests;
 pub mod backoff;
+pub mod host;
 
 pub use azure::{AzureHub, HubSetupError};
 pub use backoff::Backoff;
@@ -75,7 +76,7 @@ impl fmt::Debug for Identity {
 /// What the registrar asks of a hub. Each method is one call, never repeated by the hub itself, and may take more than
 /// a minute when the hub queues it.
 pub trait Hub: Send + Sync {
-    /// The host name that goes into a device connection string.
+    /// The host name as the owner's credential has it; [`host::identity`] says which hub that is.
     fn host_name(&self) -> &str;
 
     /// Makes the identity, with its keys and tags; never touches one that exists.

@@ -98,9 +98,9 @@ pub struct Reservation {
     pub serial_sent: String,
     /// Its name in the hub.
     pub device_id: String,
-    /// The hub, by its name in the configuration.
+    /// What the configuration called the hub then.
     pub hub: String,
-    /// The hub's host name, kept in case the configuration changes.
+    /// The host that identifies the hub ([`qdrs_core::hub::host::identity`]), and that the device connects to.
     pub hub_host: String,
     /// The access code that asked.
     pub key_id: KeyId,
@@ -172,6 +172,11 @@ impl Life {
             | Self::Released { .. }
             | Self::Scrapped { .. } => false,
         }
+    }
+
+    /// May the code that registered it take it over? Only what nobody has confirmed, and nobody is ending.
+    pub fn open_to_take_over(&self) -> bool {
+        matches!(self, Self::Reserved | Self::Issued { .. } | Self::Rejected { .. })
     }
 
     /// May the state follow this one? The table of DESIGN section 4; the ledger's conditional updates hold to it.
@@ -279,6 +284,17 @@ pub struct Tombstone {
     pub reservation: Uuid,
     /// Since when.
     pub since: Timestamp,
+}
+
+/// How many serials live in the hub of one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SerialsAtHost {
+    /// The hub's host.
+    pub host: String,
+    /// Neither confirmed nor ended.
+    pub open: u64,
+    /// Confirmed.
+    pub confirmed: u64,
 }
 
 /// Who gives a serial up.
@@ -426,6 +442,8 @@ pub trait Ledger: Send + Sync {
     fn unanswered_since(&self, id: Uuid) -> Boxed<'_, Result<Option<Timestamp>, LedgerError>>;
     /// Was the key sent for that device by an attempt that is released by now?
     fn was_sent(&self, hub_host: String, device_id: String, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>>;
+    /// The serials that live in hubs of other hosts than these, by host.
+    fn serials_at_other_hosts(&self, known: Vec<String>) -> Boxed<'_, Result<Vec<SerialsAtHost>, LedgerError>>;
     /// Every attempt at the serial, the oldest first.
     fn attempts(&self, policy: String, serial: String) -> Boxed<'_, Result<Vec<Record>, LedgerError>>;
 

@@ -15,7 +15,7 @@ use qdrs_core::{
     },
     connection_string::{DeviceConnectionString, DeviceKey, Fingerprint},
     explain::Explain,
-    hub::{Hub, Identity},
+    hub::Identity,
     policy::Policy,
     serial::Serial,
 };
@@ -27,6 +27,7 @@ use crate::ledger::{
 };
 
 mod answer;
+mod hubs;
 mod refusal;
 mod release;
 mod request;
@@ -40,6 +41,7 @@ use answer::{
     board_taken, check_listed_board, code_quota, invalid, misconfigured, no_place, not_confirmable, not_reserved, policy_quota,
     taken,
 };
+pub use hubs::Hubs;
 pub use refusal::Refusal;
 use request::{check_field, check_fields, recipient, same_request};
 use work::{Fresh, Works};
@@ -59,7 +61,7 @@ pub struct Registrar {
 
 struct Shared {
     ledger: Arc<dyn Ledger>,
-    hubs: BTreeMap<String, Arc<dyn Hub>>,
+    hubs: Hubs,
     policies: BTreeMap<String, Policy>,
     works: Works<DeviceKey>,
     releases: Works<Timestamp>,
@@ -67,7 +69,8 @@ struct Shared {
 
 impl Registrar {
     /// A registrar over that ledger, with the hubs and policies by the names that access codes use.
-    pub fn new(ledger: Arc<dyn Ledger>, hubs: BTreeMap<String, Arc<dyn Hub>>, policies: BTreeMap<String, Policy>) -> Self {
+    pub fn new(ledger: Arc<dyn Ledger>, hubs: impl Into<Hubs>, policies: BTreeMap<String, Policy>) -> Self {
+        let hubs = hubs.into();
         Self { shared: Arc::new(Shared { ledger, hubs, policies, works: Works::default(), releases: Works::default() }) }
     }
 
@@ -156,15 +159,10 @@ impl Registrar {
         request: &RegisterRequest,
     ) -> Result<(Reservation, DeviceKey, bool), Refusal> {
         let policy = self.policy(&caller.policy)?;
-        let hub = self.hub(&caller.hub)?;
         let accepted = policy.check(serial).map_err(|error| invalid(policy, caller, serial, &error))?;
         check_listed_board(policy, &accepted, request.hardware_id.as_deref())?;
-        let new = reservation(caller, policy, hub.host_name(), serial, &accepted, job, request)?;
-        let keys = Keys::generate();
-        let limits = limits(policy);
-        let ledger = &self.shared.ledger;
-        let reserved = match &request.take_over {
-            None => ledger.reserve(new, keys.primary.fingerprint(), limits).await,
+        let old = match &request.take_over {
+            None => None,
             Some(take_over) => {
                 if caller.kind == Kind::Product || !caller.permissions.contains(&Permission::TakeOver) {
                     return Err(Refusal::new(
@@ -175,17 +173,32 @@ impl Registrar {
                 if take_over.reason.trim().is_empty() {
                     return Err(Refusal::new(Code::BadRequest, "a take-over needs a reason"));
                 }
-                match ledger.find_serial(caller.policy.clone(), accepted.to_string()).await? {
-                    None => ledger.reserve(new, keys.primary.fingerprint(), limits).await,
-                    Some(old) => {
-                        // What was changed in the hub by hand is the owner's to settle, not to be replaced silently.
-                        if let (true, Life::Issued { fingerprint }) = (old.reservation.key_id == caller.key_id, &old.life) {
-                            self.fetch(&old, *fingerprint).await?;
-                        }
-                        let (key, reason) = (keys.primary.fingerprint(), take_over.reason.clone());
-                        ledger.take_over(old.reservation.id, new, key, limits, reason).await
+                let old = self.shared.ledger.find_serial(caller.policy.clone(), accepted.to_string()).await?;
+                old.map(|old| (old, take_over.reason.clone()))
+            }
+        };
+        let hubs = &self.shared.hubs;
+        let host = match &old {
+            // A take-over stays in the hub of the attempt that it ends.
+            Some((old, _)) => old.reservation.hub_host.as_str(),
+            None => hubs.host_of(&caller.hub)?,
+        };
+        let new = reservation(caller, policy, host, serial, &accepted, job, request)?;
+        let keys = Keys::generate();
+        let limits = limits(policy);
+        let ledger = &self.shared.ledger;
+        let reserved = match old {
+            None => ledger.reserve(new, keys.primary.fingerprint(), limits).await,
+            Some((old, reason)) => {
+                if old.reservation.key_id == caller.key_id && old.life.open_to_take_over() {
+                    // Before the old attempt ends: a hub that can't be called would leave the serial without either.
+                    hubs.of(&old.reservation)?;
+                    // What was changed in the hub by hand is the owner's to settle, not to be replaced silently.
+                    if let Life::Issued { fingerprint } = &old.life {
+                        self.fetch(&old, *fingerprint).await?;
                     }
                 }
+                ledger.take_over(old.reservation.id, new, keys.primary.fingerprint(), limits, reason).await
             }
         };
         match reserved {
@@ -216,6 +229,7 @@ impl Registrar {
             }
             Life::Issued { fingerprint } => self.fetch(&record, *fingerprint).await?,
             Life::Rejected { .. } => {
+                self.shared.hubs.of(&reservation)?;
                 let keys = Keys::generate();
                 let limits = limits(self.policy(&reservation.policy)?);
                 match self.shared.ledger.reserve_again(id, keys.primary.fingerprint(), limits).await {
@@ -246,7 +260,7 @@ impl Registrar {
     /// The credential of an issued registration, read from the hub: the ledger has no key.
     async fn fetch(&self, record: &Record, issued: Fingerprint) -> Result<DeviceKey, Refusal> {
         let reservation = &record.reservation;
-        let hub = self.hub(&reservation.hub)?;
+        let hub = self.shared.hubs.of(reservation)?;
         let serial = &reservation.serial;
         let key = held_key(reservation, hub.read(&reservation.device_id).await?, issued)
             .map_err(|refusal| refusal.standing(record, true))?;
@@ -382,13 +396,6 @@ impl Registrar {
             .policies
             .get(name)
             .ok_or_else(|| misconfigured(format!("the service's configuration has no policy `{name}` (any more)")))
-    }
-
-    fn hub(&self, name: &str) -> Result<&Arc<dyn Hub>, Refusal> {
-        self.shared
-            .hubs
-            .get(name)
-            .ok_or_else(|| misconfigured(format!("the service's configuration has no hub `{name}` (any more)")))
     }
 }
 

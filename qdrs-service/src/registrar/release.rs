@@ -100,7 +100,7 @@ impl Registrar {
             waiting(left);
             tokio::time::sleep(left.min(LOOK_EVERY)).await;
         }
-        let hub = self.hub(&reservation.hub)?;
+        let hub = self.shared.hubs.of(reservation)?;
         let mut patience = Backoff::new(WAIT_FIRST, WAIT_MAX, Some(PATIENCE));
         loop {
             let error = match self.ours_in_hub(reservation).await? {
@@ -121,7 +121,7 @@ impl Registrar {
 
     /// What the hub has, asked with patience.
     pub(super) async fn look(&self, reservation: &Reservation) -> Result<Option<Identity>, Refusal> {
-        let hub = self.hub(&reservation.hub)?;
+        let hub = self.shared.hubs.of(reservation)?;
         let mut patience = Backoff::new(WAIT_FIRST, WAIT_MAX, Some(PATIENCE));
         loop {
             match hub.read(&reservation.device_id).await {

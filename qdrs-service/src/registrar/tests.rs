@@ -13,7 +13,7 @@ use qdrs_core::{
     Boxed,
     access::{AccessCode, PublicOpeningKey},
     api::{Evidence, TakeOver},
-    hub::{HubError, Identity, NewIdentity},
+    hub::{Hub, HubError, Identity, NewIdentity},
 };
 use tokio::sync::Notify;
 
@@ -24,6 +24,7 @@ mod batch;
 mod door;
 mod ends;
 mod guards;
+mod hubs;
 mod meanwhile;
 mod release;
 mod rework;
@@ -42,6 +43,8 @@ enum Fate {
 /// A hub with its devices in memory and a list of fates for the calls to come.
 #[derive(Default)]
 struct FakeHub {
+    /// Its host name; empty for the usual one.
+    host: &'static str,
     devices: Mutex<BTreeMap<String, Device>>,
     fates: Mutex<VecDeque<Fate>>,
     creates: Mutex<u32>,
@@ -86,7 +89,7 @@ impl FakeHub {
 
 impl Hub for FakeHub {
     fn host_name(&self) -> &str {
-        "fake.azure-devices.net"
+        if self.host.is_empty() { "fake.azure-devices.net" } else { self.host }
     }
 
     fn create<'a>(&'a self, new: NewIdentity<'a>) -> Boxed<'a, Result<(), HubError>> {
@@ -251,13 +254,25 @@ impl World {
 }
 
 fn registrar(folder: &std::path::Path, hub: &Arc<FakeHub>) -> Registrar {
+    registrar_with(folder, &[("main", hub)])
+}
+
+/// With the hubs by the names that a config gives them.
+fn registrar_with(folder: &std::path::Path, hubs: &[(&str, &Arc<FakeHub>)]) -> Registrar {
     let policy =
         Policy::parse("sevens", "[form]\nlength = { min = 1, max = 20 }\n[[rule]]\nkind = \"divisible\"\nby = 7\n").unwrap();
-    let hub: Arc<dyn Hub> = Arc::clone(hub) as _;
+    let mut named = Hubs::default();
+    for (name, hub) in hubs {
+        named.add(name, "given in a test", Arc::clone(hub) as _);
+    }
     Registrar::new(
         Arc::new(SqliteLedger::open(&folder.join("ledger.sqlite")).unwrap()),
-        BTreeMap::from([("main".to_owned(), hub)]),
-        BTreeMap::from([("sevens".to_owned(), policy), ("listed".to_owned(), listed())]),
+        named,
+        BTreeMap::from([
+            ("sevens".to_owned(), policy),
+            ("listed".to_owned(), listed()),
+            ("loose".to_owned(), Policy::parse("loose", "").unwrap()),
+        ]),
     )
 }
 

@@ -159,9 +159,7 @@ impl<'a> Work<'a> {
             _ => return Err(super::not_confirmable(&record)),
         }
         let reservation = record.reservation;
-        let hub = self.shared.hubs.get(&reservation.hub).ok_or_else(|| {
-            super::misconfigured(format!("the service's configuration has no hub `{}` (any more)", reservation.hub))
-        })?;
+        let hub = self.shared.hubs.of(&reservation)?;
         // Nothing was ever sent for a reservation that comes with its keys, unless it took another one over.
         let mut look_first = keys.is_none() || reservation.replaces.is_some();
         loop {
@@ -272,7 +270,7 @@ impl<'a> Work<'a> {
 
     /// It was issued while the caller was on its way here; the key is in the hub.
     async fn read_issued(&self, reservation: &Reservation, issued: Fingerprint) -> Settled {
-        let hub = self.shared.hubs.get(&reservation.hub).ok_or_else(|| super::misconfigured("its hub is gone".into()))?;
+        let hub = self.shared.hubs.of(reservation)?;
         super::held_key(reservation, hub.read(&reservation.device_id).await?, issued)
     }
 

@@ -14,7 +14,6 @@ use anyhow::{Result, bail};
 use jiff::Timestamp;
 use qdrs_core::{
     api::{Code, State},
-    hub::{AzureHub, Hub},
     serial::{is_unprintable, visible},
 };
 
@@ -24,7 +23,7 @@ use crate::{
     env,
     ledger::{Ledger as _, Life, Record, SqliteLedger},
     registrar::Registrar,
-    serve::ServeError,
+    serve::hubs,
 };
 
 /// The longest reason, in bytes.
@@ -82,15 +81,8 @@ pub(super) async fn end(ended: Ended, end: End) -> Result<ExitCode> {
     let ledger = SqliteLedger::open(&config.ledger)?;
     let Some(record) = attempts(&config, &ledger, &ended.named).await?.pop() else { bail!("the serial has no attempt") };
     let serial = record.reservation.serial.clone();
-    let name = record.reservation.hub.clone();
-    let mut hubs = BTreeMap::new();
-    if let Some(hub) = config.hubs.get(&name) {
-        let made = AzureHub::new(hub.owner(&name)?, hub.endpoint.clone(), hub.ca_pem()?.as_deref());
-        let hub: Arc<dyn Hub> = Arc::new(made.map_err(|error| ServeError::Hub { name: name.clone(), error })?);
-        hubs.insert(name, hub);
-    }
     let before = record.life.state();
-    let registrar = Registrar::new(Arc::new(ledger), hubs, BTreeMap::new());
+    let registrar = Registrar::new(Arc::new(ledger), hubs::usable(&config), BTreeMap::new());
     let waiting = |left: Duration| {
         let text = format!("a call to the hub for {serial} may still be under way; waiting {} s at most", left.as_secs() + 1);
         // Nothing can be done when stderr is gone.

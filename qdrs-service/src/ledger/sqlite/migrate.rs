@@ -13,25 +13,25 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_ledger.sql"),
     include_str!("../../../migrations/sqlite/0002_batches.sql"),
     include_str!("../../../migrations/sqlite/0003_rework.sql"),
+    include_str!("../../../migrations/sqlite/0004_hub_is_its_host.sql"),
 ];
+
+/// The version that this QDRS writes.
+pub(super) fn known() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
 
 /// Brings the ledger up to date.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let known = MIGRATIONS.len();
-    let done = usize::try_from(found).unwrap_or(usize::MAX);
-    if done > known {
-        return Err(LedgerError::Newer {
-            path: path.display().to_string(),
-            found,
-            known: u32::try_from(known).unwrap_or(u32::MAX),
-        });
+    if found > known() {
+        return Err(LedgerError::Newer { path: path.display().to_string(), found, known: known() });
     }
-    for sql in &MIGRATIONS[done..] {
+    for sql in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
         transaction.execute_batch(sql)?;
     }
-    transaction.pragma_update(None, "user_version", u32::try_from(known).unwrap_or(u32::MAX))?;
+    transaction.pragma_update(None, "user_version", known())?;
     transaction.commit()?;
     Ok(())
 }

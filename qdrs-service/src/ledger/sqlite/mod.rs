@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use super::{
     Access, AccessState, By, JobHash, Ledger, LedgerError, Made, NotConfirmed, NotReserved, NotReworked, PolicyLimits, Record,
-    Reservation, Tombstone,
+    Reservation, SerialsAtHost, Tombstone,
     audit::Entry,
     batch::{Batch, Books, NewBatch, NotDone},
 };
@@ -321,6 +321,10 @@ impl Ledger for SqliteLedger {
 
     fn was_sent(&self, hub_host: String, device_id: String, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>> {
         Box::pin(self.read(move |connection| read::was_sent(connection, &hub_host, &device_id, key)))
+    }
+
+    fn serials_at_other_hosts(&self, known: Vec<String>) -> Boxed<'_, Result<Vec<SerialsAtHost>, LedgerError>> {
+        Box::pin(self.read(move |connection| read::at_other_hosts(connection, &known)))
     }
 
     fn attempts(&self, policy: String, serial: String) -> Boxed<'_, Result<Vec<Record>, LedgerError>> {

@@ -7,11 +7,12 @@ use qdrs_core::{
     access::{KeyId, PublicOpeningKey},
     api::State,
     connection_string::Fingerprint,
+    hub::host,
 };
 use rusqlite::{Connection, OptionalExtension, Params, Row, types::Type};
 use uuid::Uuid;
 
-use crate::ledger::{JobHash, Life, Made, Record, Reservation, Tombstone, audit::Entry};
+use crate::ledger::{JobHash, Life, Made, Record, Reservation, SerialsAtHost, Tombstone, audit::Entry};
 
 const COLUMNS: &str = "id, policy, serial, serial_sent, device_id, hub, hub_host, key_id, job_hash, recipient, station, slot, batch, \
                        product, hardware_id, replaces, reserved_at, state, since, fingerprint, evidence, reason, columns";
@@ -86,6 +87,26 @@ pub(super) fn was_sent(connection: &Connection, hub_host: &str, device_id: &str,
              WHERE hub_host = ?1 AND device_id = ?2 AND state = 'released' AND sent_key.fingerprint = ?3)",
         )?
         .query_row((hub_host, device_id, key.as_bytes()), |row| row.get(0))
+}
+
+/// Steps from host to host by the index, so that only the rows of unknown ones are looked at.
+pub(super) fn at_other_hosts(connection: &Connection, known: &[String]) -> rusqlite::Result<Vec<SerialsAtHost>> {
+    let mut next =
+        connection.prepare_cached("SELECT min(hub_host) FROM reservation WHERE state <> 'released' AND hub_host > ?1")?;
+    let mut count = connection.prepare_cached(
+        "SELECT count(*) FILTER (WHERE state NOT IN ('confirmed', 'scrapped')), count(*) FILTER (WHERE state = 'confirmed') \
+         FROM reservation WHERE state <> 'released' AND hub_host = ?1",
+    )?;
+    let (mut found, mut last) = (Vec::new(), String::new());
+    while let Some(host) = next.query_row([&last], |row| row.get::<_, Option<String>>(0))? {
+        if !known.contains(&host::identity(&host)) {
+            let at_host = count
+                .query_row([&host], |row| Ok(SerialsAtHost { host: host.clone(), open: row.get(0)?, confirmed: row.get(1)? }))?;
+            found.extend(Some(at_host).filter(|at_host| at_host.open + at_host.confirmed > 0));
+        }
+        last = host;
+    }
+    Ok(found)
 }
 
 fn one(connection: &Connection, condition: &str, params: impl Params) -> rusqlite::Result<Option<Record>> {

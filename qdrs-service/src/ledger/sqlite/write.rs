@@ -57,9 +57,7 @@ pub(super) fn take_over(
     let Some(record) = read::by_id(connection, old)? else {
         return Err(LedgerError::Damaged { what: format!("reservation {old} is gone") }.into());
     };
-    if record.reservation.key_id != new.key_id
-        || !matches!(record.life, Life::Reserved | Life::Issued { .. } | Life::Rejected { .. })
-    {
+    if record.reservation.key_id != new.key_id || !record.life.open_to_take_over() {
         return Err(NotReserved::Taken(Box::new(record)));
     }
     // A rejected one gave its quota back; the others hand theirs on.

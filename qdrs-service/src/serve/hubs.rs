@@ -1,0 +1,69 @@
+//! From the config to the hubs' clients, and which serials of the ledger belong to none of them.
+
+use std::sync::Arc;
+
+use qdrs_core::hub::{AzureHub, Hub};
+
+use super::ServeError;
+use crate::{
+    config::{Config, HubConfig},
+    ledger::{Ledger, LedgerError, SerialsAtHost},
+    registrar::Hubs,
+};
+
+/// Every hub of the config.
+///
+/// # Errors
+/// The first one that can't be used.
+pub fn all(config: &Config) -> Result<Hubs, ServeError> {
+    let mut hubs = Hubs::default();
+    for (name, hub) in &config.hubs {
+        hubs.add(name, hub.connection.to_string(), client(name, hub)?);
+    }
+    Ok(hubs)
+}
+
+/// The hubs of the config that can be used here; why another can't is said when it is asked for.
+pub fn usable(config: &Config) -> Hubs {
+    let mut hubs = Hubs::default();
+    for (name, hub) in &config.hubs {
+        match client(name, hub) {
+            Ok(client) => {
+                hubs.add(name, hub.connection.to_string(), client);
+            }
+            Err(error) => hubs.add_unusable(name, error.to_string()),
+        }
+    }
+    hubs
+}
+
+fn client(name: &str, hub: &HubConfig) -> Result<Arc<dyn Hub>, ServeError> {
+    let made = AzureHub::new(hub.owner(name)?, hub.endpoint.clone(), hub.ca_pem()?.as_deref());
+    Ok(Arc::new(made.map_err(|error| ServeError::Hub { name: name.to_owned(), error })?))
+}
+
+/// Names of the config that are one hub, in a sentence each.
+pub fn shared_in_words(hubs: &Hubs) -> impl Iterator<Item = String> {
+    hubs.shared().into_iter().map(|(host, names)| {
+        format!("hubs `{}` are one hub, {host}: `{}` is used for all of them", names.join("` and `"), names[0])
+    })
+}
+
+/// The serials that belong to hubs that the config does not have, in a sentence for each hub, with what is to be done.
+///
+/// # Errors
+/// The ledger can't be read.
+pub async fn missing_in_words(config: &Config, hubs: &Hubs, ledger: &dyn Ledger) -> Result<Vec<String>, LedgerError> {
+    let name = (1..).map(|number| format!("old-{number}")).find(|name| !config.hubs.contains_key(name)).unwrap_or_default();
+    let strays = ledger.serials_at_other_hosts(hubs.hosts()).await?;
+    Ok(strays.into_iter().map(|stray| in_words(&stray, hubs, &name)).collect())
+}
+
+fn in_words(SerialsAtHost { host, open, confirmed }: &SerialsAtHost, hubs: &Hubs, name: &str) -> String {
+    format!(
+        "{open} open and {confirmed} confirmed serials belong to the hub {host}, and no hub of the configuration has that host: {}; they can't \
+         be issued, taken over, released or scrapped until the config has `[hubs.{name}]` with `connection_file = \"FILE\"`, a file of \
+         mode 0600 with the owner connection string of {host}",
+        hubs.in_words()
+    )
+}
