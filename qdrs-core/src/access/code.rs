@@ -7,7 +7,7 @@
 //!
 //! Source: BIP 350 (bech32m); RFC 5869 (HKDF); RFC 8032 (Ed25519); RFC 7748 (X25519).
 
-use std::{fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, str::FromStr};
 
 use bech32::{
     Bech32m, Hrp,
@@ -35,8 +35,6 @@ const VERSION: u8 = 1;
 const PAYLOAD_BYTES: usize = 2 + 32;
 /// The length of every code of this version, in characters: `qdrs1`, 55 for the payload, 6 for the checksum.
 const CODE_CHARS: usize = 66;
-/// The longest text that is looked at, in bytes.
-const CODE_BYTES_MAX: usize = 1024;
 
 /// Why a text is no access code. Holds none of its text: it may be a code with one wrong character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -117,9 +115,8 @@ impl AccessCode {
     /// When it is no code, a character is wrong, or a newer version made it.
     pub fn parse(text: &str) -> Result<Self, AccessCodeError> {
         let text = text.trim();
-        let ours = text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("qdrs1"));
-        if !ours || text.len() > CODE_BYTES_MAX {
-            return Err(if ours { AccessCodeError::Checksum } else { AccessCodeError::NotOurs });
+        if !text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("qdrs1")) {
+            return Err(AccessCodeError::NotOurs);
         }
         let checked = CheckedHrpstring::new::<Bech32m>(text)?;
         // A `1` further on would be another prefix; with the checksum right, that is another program's text.
@@ -127,29 +124,22 @@ impl AccessCode {
             return Err(AccessCodeError::NotOurs);
         }
         let mut payload = Zeroizing::new([0_u8; PAYLOAD_BYTES]);
-        let mut bytes = checked.byte_iter();
-        let mut length = 0;
-        for (place, byte) in payload.iter_mut().zip(&mut bytes) {
+        for (place, byte) in payload.iter_mut().zip(checked.byte_iter()) {
             *place = byte;
-            length += 1;
         }
         let [version, kind, secret @ ..] = &*payload;
-        match (length, *version) {
-            (0, _) => return Err(AccessCodeError::Content),
-            (_, VERSION) => {}
-            (_, found) if found > VERSION => return Err(AccessCodeError::Newer { found }),
-            _ => return Err(AccessCodeError::Content),
+        match version.cmp(&VERSION) {
+            Ordering::Equal => {}
+            Ordering::Greater => return Err(AccessCodeError::Newer { found: *version }),
+            Ordering::Less => return Err(AccessCodeError::Content),
         }
         let kind = match kind {
             0 => Kind::Station,
             1 => Kind::Product,
             _ => return Err(AccessCodeError::Content),
         };
-        if length != PAYLOAD_BYTES || bytes.next().is_some() {
-            return Err(AccessCodeError::Content);
-        }
         let code = Self::from_secret(kind, Zeroizing::new(*secret));
-        // One text a code: bech32 leaves three bits over, and they must be zero.
+        // One text a code: bech32 leaves three bits over, which must be zero; and no byte may be missing or too many.
         if code.reveal().expose_secret().eq_ignore_ascii_case(text) { Ok(code) } else { Err(AccessCodeError::Content) }
     }
 
@@ -325,11 +315,6 @@ impl KeyId {
     /// From its 8 bytes.
     pub fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(bytes)
-    }
-
-    /// Its 8 bytes.
-    pub fn as_bytes(&self) -> &[u8; 8] {
-        &self.0
     }
 }
 

@@ -63,7 +63,7 @@ pub fn check_content_digest(header: &str, body: &[u8]) -> Result<(), DigestError
         return Err(DigestError::Malformed);
     }
     let members = Parser::new(header).parse::<Dictionary>().map_err(|_| DigestError::Malformed)?;
-    let mut known = 0;
+    let mut any_known = false;
     for (name, member) in &members {
         let holds = match name.as_str() {
             "sha-256" => matches(bytes_of(member)?, &Sha256::digest(body)),
@@ -73,9 +73,9 @@ pub fn check_content_digest(header: &str, body: &[u8]) -> Result<(), DigestError
         if !holds {
             return Err(DigestError::Mismatch);
         }
-        known += 1;
+        any_known = true;
     }
-    if known == 0 { Err(DigestError::NoneKnown) } else { Ok(()) }
+    if any_known { Ok(()) } else { Err(DigestError::NoneKnown) }
 }
 
 fn matches(sent: &[u8], computed: &[u8]) -> bool {

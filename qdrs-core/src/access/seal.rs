@@ -75,7 +75,7 @@ impl SealContext<'_> {
     fn aad(&self) -> Result<Vec<u8>, SealError> {
         let (key_id, reservation) = (self.key_id.to_string(), self.reservation.hyphenated().to_string());
         let parts = [key_id.as_str(), self.serial, self.idempotency_key, reservation.as_str()];
-        let mut aad = Vec::with_capacity(parts.iter().map(|part| 2 + part.len()).sum());
+        let mut aad = Vec::new();
         for part in parts {
             let length = u16::try_from(part.len()).map_err(|_| SealError::Context)?;
             aad.extend_from_slice(&length.to_be_bytes());

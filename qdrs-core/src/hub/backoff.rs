@@ -81,6 +81,7 @@ mod tests {
         assert_eq!(backoff.next_at(Instant::now(), Some(10 * SECOND), 0.0), Some(10 * SECOND));
         assert_eq!(backoff.next_at(Instant::now(), Some(10 * SECOND), 1.0), Some(12 * SECOND));
         assert_eq!(backoff.next_at(Instant::now(), Some(SECOND), 0.5), Some(4 * SECOND));
+        assert_eq!(backoff.next_at(Instant::now(), Some(8 * SECOND), 0.5), Some(8 * SECOND), "its own wait serves");
     }
 
     #[test]
@@ -95,6 +96,18 @@ mod tests {
     #[test]
     fn no_patience_means_no_second_try() {
         assert_eq!(backoff(Some(0)).next(None), None);
+    }
+
+    #[test]
+    fn the_clock_and_chance_of_this_machine_are_used() {
+        let mut backoff = backoff(None);
+        assert_eq!(backoff.left(), None, "for ever");
+        assert!(backoff.next(None).is_some_and(|wait| (0.8..=1.2).contains(&wait.as_secs_f64())));
+        let left = Backoff::new(SECOND, SECOND, Some(3600 * SECOND)).left().expect("an hour");
+        assert!((3000 * SECOND..=3600 * SECOND).contains(&left), "{left:?}");
+        let chances: Vec<f64> = (0..64).map(|_| fraction()).collect();
+        assert!(chances.iter().all(|chance| (0.0..=1.0).contains(chance)));
+        assert!(chances.iter().any(|chance| *chance != chances[0]), "stations are spread");
     }
 
     proptest! {

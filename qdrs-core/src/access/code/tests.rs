@@ -106,6 +106,22 @@ fn secrets_never_show_unless_revealed() {
 }
 
 #[test]
+fn what_is_shown_for_the_log_names_whose_it_is() {
+    let code = known();
+    assert_eq!(format!("{code:?}"), format!("AccessCode(station, key id {})", code.key_id()));
+    assert_eq!(format!("{:?}", code.key_id()), format!("KeyId({})", code.key_id()));
+    assert_eq!(format!("{:?}", code.opening_key()), format!("OpeningKey(public {})", code.public().opening));
+    assert_eq!(format!("{:?}", code.public().signing), format!("PublicSigningKey({})", code.public().signing));
+}
+
+#[test]
+fn a_newer_code_needs_a_newer_program_and_another_fault_the_codes_own_remedy() {
+    let newer = AccessCodeError::Newer { found: 2 }.help();
+    assert_eq!(newer, "install a newer QDRS, or ask the product owner for a code of this version");
+    assert_eq!(AccessCodeError::Checksum.help(), Code::AccessCodeMalformed.help());
+}
+
+#[test]
 fn names_and_public_keys_are_written_and_read() {
     let keys = AccessCode::generate(Kind::Station).public();
     let json = serde_json::to_string(&keys).expect("writes");

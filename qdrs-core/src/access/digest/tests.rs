@@ -36,6 +36,16 @@ fn every_known_member_must_match_and_one_must_be_there() {
     assert_eq!(check_content_digest(&"a".repeat(DIGEST_BYTES_MAX + 1), b"a"), Err(DigestError::Malformed));
 }
 
+#[test]
+fn a_header_may_be_as_long_as_it_says() {
+    let filled = format!("{}, pad={}", content_digest(b"a"), "9".repeat(15));
+    let padded = format!("{filled}{}", " ".repeat(DIGEST_BYTES_MAX - filled.len()));
+    assert_eq!(check_content_digest(&padded, b"a"), Ok(()), "the last one that is looked at");
+    assert_eq!(check_content_digest(&format!("{padded} "), b"a"), Err(DigestError::Malformed));
+    let long = format!("sha-512=:{}:", BASE64.encode(&Sha512::digest(b"a")));
+    assert_eq!(check_content_digest(&format!("{}, {long}", content_digest(b"b")), b"b"), Err(DigestError::Mismatch));
+}
+
 proptest! {
     #[test]
     fn checking_never_panics(header in "(sha-(256|512)=:?)?[\\x20-\\x7e]{0,60}:?", body in prop::collection::vec(any::<u8>(), 0..40)) {

@@ -335,6 +335,35 @@ fn what_is_not_covered_or_not_known_is_refused() {
 }
 
 #[test]
+fn as_many_components_and_as_long_a_header_as_it_says_are_read() {
+    let code = AccessCode::generate(Kind::Station);
+    let request = Request { method: "GET", path: "/v1/access", query: None, idempotency_key: None, body: b"" };
+    let digest = content_digest(b"");
+    let mut lines = format!("\"@method\": GET\n\"@path\": /v1/access\n\"content-digest\": {digest}\n");
+    let mut covered = String::from("\"@method\" \"@path\" \"content-digest\"");
+    let mut more = HeaderMap::new();
+    for number in 4..=COMPONENTS_MAX {
+        let name = format!("x-{number}");
+        lines += &format!("\"{name}\": v\n");
+        covered += &format!(" \"{name}\"");
+        more.insert(HeaderName::from_lowercase(name.as_bytes()).unwrap(), HeaderValue::from_static("v"));
+    }
+    let params = format!("({covered});created={NOW};expires={NOW};keyid=\"{}\";nonce=\"\"", code.key_id());
+    let room = HEADER_BYTES_MAX - "any=".len() - params.len();
+    for (nonce, read) in [(room, true), (room + 1, false)] {
+        let params = format!("{}{}\"", &params[..params.len() - 1], "n".repeat(nonce));
+        let signed = signed_by_hand(&code, &params, &lines, b"");
+        let mut headers = headers(&signed, None);
+        headers.extend(more.clone());
+        assert_eq!(signed.signature_input.len(), HEADER_BYTES_MAX + usize::from(!read));
+        match claim(&request, &headers) {
+            Ok(claim) => assert_eq!((read, claim.verify(&code.public().signing, b"")), (true, Ok(()))),
+            Err(error) => assert!(!read && error.to_string().contains("longer than 4096"), "{error}"),
+        }
+    }
+}
+
+#[test]
 fn absent_headers_have_codes_of_their_own() {
     let code = AccessCode::generate(Kind::Station);
     let request = put(b"");
