@@ -12,7 +12,6 @@ use qdrs_core::{
     api::{AccessInfo, Code, Permission},
     client::Client,
 };
-use tokio::sync::watch;
 
 use super::ask;
 
@@ -20,6 +19,7 @@ use crate::{
     batch::Reading,
     device::{self, Kind, Profile},
     failure::Failure,
+    interrupt::Interrupt,
     journal::{Journal, Phase},
     outcome::Outcome,
     printer::Printer,
@@ -79,7 +79,7 @@ pub struct Args {
 /// # Errors
 ///
 /// When input or settings are wrong, or the service refuses this station before the first device.
-pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Result<Outcome, Failure> {
+pub async fn run(args: Args, settings: &mut Settings, printer: Printer, interrupt: &Interrupt) -> Result<Outcome, Failure> {
     // One serial after another is the only pairing of this version.
     let Pair::Next = args.pair;
     settings.device.override_with("--device", args.device.clone());
@@ -94,7 +94,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
         // clap asks for one of the two.
         (None, None) => return Err(Failure::new(Code::BatchInvalid, "no serial number is given")),
     }
-    let _sandbox = sandbox(settings, printer).await?;
+    let _sandbox = interrupt.or(sandbox(settings, printer)).await?;
     let profile = Profile::settle(&settings.device, &args.set, &args.set_file)
         .map_err(|error| Failure::from(error).at(&settings.device.origin))?;
     let screen = Screen::new(ScreenOptions { json: settings.json, quiet: settings.quiet, verbose: settings.verbose > 0 });
@@ -104,7 +104,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
     let (batch, serials) = match &args.batch {
         None => (None, args.serial.iter().map(|serial| serial.trim().to_owned()).collect()),
         Some(path) => {
-            let (batch, examined) = args.reading.batch(path, &args.reading.rules_of(&client).await?)?;
+            let (batch, examined) = args.reading.batch(path, &interrupt.or(args.reading.rules_of(&client)).await?)?;
             examined.notices().into_iter().for_each(|notice| screen.notice(notice));
             left_out = examined.bad.count();
             let mut serials = Vec::with_capacity(batch.rows.len());
@@ -119,13 +119,14 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
         }
     };
     if args.dry_run {
-        return dry_run(settings, &profile, &client, &screen, printer, serials).await;
+        return interrupt.or(dry_run(settings, &profile, &client, &screen, printer, serials)).await;
     }
 
-    let slots = slots(settings, profile)?;
+    check_ports(settings, profile.kind)?;
     let journal = Arc::new(settings.open_journal()?);
-    let access = client.access().await?;
-    check(&access, &slots)?;
+    let access = interrupt.or(client.access()).await?;
+    check(&access, profile.kind)?;
+    let slots = slots(settings, &Profile { least: access.least_evidence, ..profile });
     let reported = if args.report.is_some() { serials.clone() } else { Vec::new() };
     let plan = Plan {
         station: settings.station.value.clone(),
@@ -137,8 +138,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
         may_take_over: access.permissions.contains(&Permission::TakeOver),
         take_over: args.take_over,
     };
-    let interrupt = watch_interrupt();
-    let (_, outcome) = station::run(plan, Arc::new(client), Arc::clone(&journal), screen, interrupt).await;
+    let (_, outcome) = station::run(plan, Arc::new(client), Arc::clone(&journal), screen, interrupt.flag()).await;
     if let Some(path) = &args.report {
         report(&journal, &reported, path)?;
         printer.talk(format!("report written to {}", path.display()));
@@ -175,11 +175,14 @@ pub(super) async fn sandbox(settings: &mut Settings, _: Printer) -> Result<(), F
     Ok(())
 }
 
-/// The slots, from the ports that are named; nothing is opened yet.
-fn slots(settings: &Settings, profile: Profile) -> Result<Vec<SlotPlan>, Failure> {
-    let kind = profile.kind;
+/// Refuses a run without ports, or with one port twice.
+fn check_ports(settings: &Settings, kind: Kind) -> Result<(), Failure> {
     if settings.ports.is_empty() {
-        let help = format!("name one with `--port` for each slot: {}; `qdrs ports` shows what is plugged in", kind.port_about());
+        let there = match crate::port::list::names() {
+            names if names.is_empty() || kind == Kind::File => "`qdrs ports` shows what is plugged in".to_owned(),
+            names => format!("there are {}", names.join(", ")),
+        };
+        let help = format!("name one with `--port` for each slot: {}; {there}", kind.port_about());
         return Err(Failure::with_help(Code::SettingInvalid, "no port is named", help));
     }
     if let Some((at, port)) = settings.ports.iter().enumerate().find(|(at, port)| settings.ports[..*at].contains(port)) {
@@ -189,26 +192,34 @@ fn slots(settings: &Settings, profile: Profile) -> Result<Vec<SlotPlan>, Failure
         )
         .at(&settings.ports.origin));
     }
+    Ok(())
+}
+
+/// The slots, from the ports that are named; nothing is opened yet.
+fn slots(settings: &Settings, profile: &Profile) -> Vec<SlotPlan> {
+    let kind = profile.kind;
     let slot = |port: &String| {
         let (profile, name) = (profile.clone(), port.clone());
         let open = Box::new(move |cancel| device::open(&profile, &name, cancel));
-        SlotPlan { port: port.clone(), open, evidence: kind.evidence(), anonymous: kind == Kind::File }
+        SlotPlan { port: port.clone(), open, evidence: kind.evidence(), call: kind.call(), anonymous: kind == Kind::File }
     };
-    Ok(settings.ports.iter().map(slot).collect())
+    settings.ports.iter().map(slot).collect()
 }
 
 /// Refuses, before anything is registered, what could never end in PASS.
-fn check(access: &AccessInfo, slots: &[SlotPlan]) -> Result<(), Failure> {
-    match slots.iter().map(|slot| slot.evidence).min() {
-        Some(evidence) if evidence < access.least_evidence => Err(Failure::new(
-            Code::EvidenceTooWeak,
-            format!(
-                "this kind of device shows `{evidence}`, the policy `{}` asks for `{}`",
-                access.policy, access.least_evidence
-            ),
-        )),
-        _ => Ok(()),
+fn check(access: &AccessInfo, kind: Kind) -> Result<(), Failure> {
+    if kind.evidence() >= access.least_evidence {
+        return Ok(());
     }
+    Err(Failure::new(
+        Code::EvidenceTooWeak,
+        format!(
+            "this kind of device shows `{}`, the policy `{}` asks for `{}`",
+            kind.evidence(),
+            access.policy,
+            access.least_evidence
+        ),
+    ))
 }
 
 /// Shows what the client waits for.
@@ -220,38 +231,6 @@ fn show_waits(client: &Client, screen: &Screen) {
             screen.notice(format!("this computer's clock is {seconds} s off; QDRS corrects it for itself, but set it right"));
         }
     });
-}
-
-/// Becomes true at the first Ctrl-C or SIGTERM. The second ends the process hard; the journal is whole at every instant.
-fn watch_interrupt() -> watch::Receiver<bool> {
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        if asked_to_stop().await.is_err() {
-            // No signals on this system: nobody can press Ctrl-C, and nobody must wait for it.
-            return std::future::pending().await;
-        }
-        let _ = sender.send(true);
-        let _ = asked_to_stop().await;
-        std::process::exit(Outcome::Interrupted.code().into());
-    });
-    receiver
-}
-
-/// Returns when a person presses Ctrl-C, or the system asks the process to end.
-#[cfg(unix)]
-async fn asked_to_stop() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        pressed = tokio::signal::ctrl_c() => pressed,
-        _ = terminate.recv() => Ok(()),
-    }
-}
-
-/// Returns when a person presses Ctrl-C.
-#[cfg(not(unix))]
-async fn asked_to_stop() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
 }
 
 /// `--dry-run`: what would be done with each serial. Nothing is written, neither here nor at the service.

@@ -19,6 +19,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use qdrs_core::{
@@ -27,8 +28,11 @@ use qdrs_core::{
     explain::Explain,
 };
 
-use crate::port::PortError;
+use crate::port::{PortError, list::usb_of_port};
 pub use profile::Profile;
+
+/// How long a device that has begun to take its credential may go on after a stop, in milliseconds.
+const STOP_MS_MAX: u64 = 1_000;
 
 /// One place for a device, and whatever device is in it now.
 pub trait Device: Send {
@@ -115,6 +119,15 @@ impl Kind {
         }
     }
 
+    /// What a person does so that a device of this kind answers; none where no person is needed.
+    pub fn call(self) -> Option<&'static str> {
+        match self {
+            Self::Mxchip => Some("hold its button A, press and release Reset, then let go of A"),
+            Self::Texxmo => Some("switch it on; one that has switched itself off has to be switched on again"),
+            Self::File => None,
+        }
+    }
+
     /// What its port is, for people.
     pub fn port_about(self) -> &'static str {
         match self {
@@ -155,22 +168,45 @@ impl FromStr for Kind {
 /// The port can't be opened, or the folder can't be made.
 pub fn open(profile: &Profile, port: &str, cancel: Arc<AtomicBool>) -> Result<Box<dyn Device>, DeviceError> {
     Ok(match profile.kind {
-        Kind::Mxchip => Box::new(mxchip::Mxchip::open(port, Cancel(cancel))?),
+        Kind::Mxchip => Box::new(mxchip::Mxchip::open(port, profile, Cancel::of(cancel))?),
         Kind::Texxmo => {
-            let slot = texxmo::Texxmo::open(port, profile.ending, Cancel(cancel))?;
+            let slot = texxmo::Texxmo::open(port, profile.ending, Cancel::of(cancel))?;
             Box::new(slot.with(Arc::clone(&profile.button)))
         }
         Kind::File => Box::new(file::Folder::open(port)?),
     })
 }
 
-/// The operator's wish to stop.
-#[derive(Debug, Clone)]
-pub(crate) struct Cancel(pub(crate) Arc<AtomicBool>);
+/// The operator's request to stop, as a driver heeds it.
+#[derive(Debug)]
+pub(crate) struct Cancel {
+    flag: Arc<AtomicBool>,
+    /// When a device that has begun to take its credential has to be done with it.
+    until: Option<Instant>,
+}
 
 impl Cancel {
+    pub(crate) fn of(flag: Arc<AtomicBool>) -> Self {
+        Self { flag, until: None }
+    }
+
     fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.flag.load(Ordering::Relaxed)
+    }
+
+    /// How long a wait may last. A stop ends it at once; a device that is `committed` gets [`STOP_MS_MAX`] in all.
+    ///
+    /// # Errors
+    /// The operator wants to stop, and nothing speaks against it.
+    fn limit(&mut self, deadline: Instant, committed: bool) -> Result<Instant, Why> {
+        match (self.is_set(), committed) {
+            (false, _) => Ok(deadline),
+            (true, false) => Err(Why::Interrupted),
+            (true, true) => {
+                let until = *self.until.get_or_insert_with(|| Instant::now() + Duration::from_millis(STOP_MS_MAX));
+                Ok(until.min(deadline))
+            }
+        }
     }
 }
 
@@ -296,9 +332,34 @@ pub enum Why {
         /// Where.
         port: String,
     },
-    /// The device echoes something else than was sent.
-    #[error("the line to `{port}` garbles what is sent; the device was told to forget it")]
+    /// The device received something else than was sent.
+    #[error("the line to `{port}` garbles what is sent")]
     Garbled {
+        /// Where.
+        port: String,
+    },
+    /// The device received bytes that QDRS did not send.
+    #[error(
+        "something else than QDRS types into the device at `{port}`{}",
+        if *may_hold { ", which may hold a wrong connection string now" } else { "" }
+    )]
+    Foreign {
+        /// Where.
+        port: String,
+        /// True if the device may have stored them.
+        may_hold: bool,
+    },
+    /// Another program has the port open, so what comes and goes there is not all known here.
+    #[error("{holder} has the port `{port}` open as well: it may type into it, and take its answers away")]
+    Shared {
+        /// Where.
+        port: String,
+        /// Which program.
+        holder: String,
+    },
+    /// The device shows stars for what it received, so that nobody knows what that was.
+    #[error("the device at `{port}` masks its echo, so it can't show that it received the connection string as it was sent")]
+    Masked {
         /// Where.
         port: String,
     },
@@ -368,9 +429,13 @@ impl Explain for Why {
             Self::OtherDevice { .. } | Self::FilesLost { .. } | Self::SettingsLost { .. } => Code::DeviceNotReady,
             Self::Stopped { .. } | Self::Restarted { .. } | Self::NotStarted { .. } => Code::DeviceGone,
             Self::Refused { .. } | Self::FileTaken { .. } => Code::DeviceRefused,
-            Self::Garbled { .. } | Self::Unverified { .. } | Self::Failed { .. } | Self::FileDiffers { .. } => {
-                Code::DeviceUnverified
-            }
+            Self::Garbled { .. }
+            | Self::Foreign { .. }
+            | Self::Unverified { .. }
+            | Self::Failed { .. }
+            | Self::FileDiffers { .. } => Code::DeviceUnverified,
+            Self::Masked { .. } => Code::EvidenceTooWeak,
+            Self::Shared { .. } => Code::PortBusy,
             Self::TooLong { .. } | Self::SettingsTooLong { .. } | Self::Unfit { .. } => Code::CredentialTooLong,
             Self::File { .. } => Code::FileUnwritable,
             Self::Interrupted => Code::Interrupted,
@@ -381,6 +446,12 @@ impl Explain for Why {
         match self {
             Self::Port(error) => error.help(),
             Self::Garbled { .. } => "check the cable and its length, then try once more".to_owned(),
+            Self::Foreign { port, .. } => foreign_help(port),
+            Self::Shared { holder, .. } => format!("end {holder}"),
+            Self::Masked { .. } => {
+                "use firmware that echoes what it receives, or ask the owner for a policy with `least_evidence = \"accepted\"`"
+                    .to_owned()
+            }
             Self::FileTaken { .. } => "choose another folder; device ids that differ in case only need two".to_owned(),
             Self::Busy { .. } => "switch the device off and on, without holding its button".to_owned(),
             Self::OtherDevice { .. } => "put a button in, or name this kind of device with `--device`".to_owned(),
@@ -388,6 +459,7 @@ impl Explain for Why {
                 "set the device aside: its firmware has to be flashed again, settings and all".to_owned()
             }
             Self::Failed { .. } => "switch the device off and on, then try once more".to_owned(),
+            Self::Stopped { .. } => "switch the device on again, or put it back in; nothing is lost".to_owned(),
             Self::NotStarted { .. } => {
                 "a reset may let go of its power: feed it from the fixture, or finish it with `off`".to_owned()
             }
@@ -396,6 +468,19 @@ impl Explain for Why {
             _ => self.code().help().to_owned(),
         }
     }
+}
+
+/// How to stop whoever types into a port.
+fn foreign_help(port: &str) -> String {
+    let ids = usb_of_port(port).and_then(|usb| {
+        let (vendor, product) = usb.id.split_once(':')?;
+        Some(format!(r#"ATTRS{{idVendor}}=="{vendor}", ATTRS{{idProduct}}=="{product}""#))
+    });
+    let ids = ids.unwrap_or_else(|| r#"ATTRS{idVendor}=="…", ATTRS{idProduct}=="…" (`qdrs ports` shows both)"#.to_owned());
+    format!(
+        "close the other program that has the port open (a serial monitor, ModemManager), then try once more; a line \
+         `{ids}, ENV{{ID_MM_DEVICE_IGNORE}}=\"1\"` in `/etc/udev/rules.d/99-qdrs.rules` keeps ModemManager away"
+    )
 }
 
 #[cfg(test)]

@@ -1,21 +1,30 @@
 //! The driver against practice boards over real pseudo-terminals, and at every byte at which a cable can be pulled.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use qdrs_core::{api::Code, connection_string::DeviceKey, explain::Explain};
 
 use super::*;
+use crate::device::Kind;
+use crate::device::wire::prompt::{Console, Step};
+use crate::port::Port;
 use crate::sandbox::practice::{BoardRecord, Fault, Options, PortKind, PracticeDevice};
 
 fn credential() -> DeviceConnectionString {
     let key = DeviceKey::generate();
     DeviceConnectionString { host_name: "h.azure-devices.net".to_owned(), device_id: "QD-1".to_owned(), key }
+}
+
+fn profile() -> Profile {
+    Profile { least: Evidence::DeviceChecked, ..Kind::Mxchip.into() }
 }
 
 fn options() -> Options {
@@ -28,7 +37,7 @@ fn with_fault(fault: Fault) -> Options {
 
 fn slot(options: Options) -> (PracticeDevice, Mxchip) {
     let practice = PracticeDevice::start(options).expect("a practice device");
-    let slot = Mxchip::open(&practice.port_name(), Cancel(Arc::default())).expect("opens");
+    let slot = Mxchip::open(&practice.port_name(), &profile(), Cancel::of(Arc::default())).expect("opens");
     (practice, slot)
 }
 
@@ -64,6 +73,22 @@ fn three_boards_in_a_row(options: Options) {
 }
 
 #[test]
+fn the_number_of_a_probe_is_a_boards_and_that_of_an_adapter_is_not() {
+    let usb = |id: &str| port::list::Usb {
+        id: id.to_owned(),
+        location: None,
+        serial_number: Some("066BFF".to_owned()),
+        manufacturer: None,
+        product: None,
+        interface: None,
+        likely: None,
+    };
+    assert_eq!(board_id(Some(&usb("0483:374b"))).as_deref(), Some("066BFF"));
+    assert_eq!(board_id(Some(&usb("1a86:7523"))), None);
+    assert_eq!(board_id(None), None);
+}
+
+#[test]
 fn boards_are_written_one_after_the_other() {
     three_boards_in_a_row(options());
 }
@@ -79,13 +104,13 @@ fn the_same_over_a_wire_as_slow_as_the_real_one() {
 }
 
 #[test]
-fn the_wire_sees_four_lines_and_no_more() {
+fn the_wire_sees_four_lines_one_character_and_no_more() {
     let (practice, mut slot) = slot(options());
     let credential = credential();
     slot.identify().expect("answers");
     slot.write(&credential).expect("writes");
     let expected = "\r".len() + "version\r".len() + "set_az_iothub \r".len() + credential.reveal().len();
-    assert_eq!(practice.host_bytes(), expected as u64);
+    assert_eq!(practice.host_bytes(), (expected + "x\x7f\r".len()) as u64);
 }
 
 #[test]
@@ -116,7 +141,7 @@ fn what_the_console_would_take_apart_is_never_sent() {
 #[test]
 fn a_port_is_for_one_program() {
     let (practice, _slot) = slot(options());
-    let error = Mxchip::open(&practice.port_name(), Cancel(Arc::default())).err().expect("is held");
+    let error = Mxchip::open(&practice.port_name(), &profile(), Cancel::of(Arc::default())).err().expect("is held");
     assert_eq!(error.code(), Code::PortBusy);
 }
 
@@ -159,7 +184,7 @@ fn another_board_between_two_commands_is_noticed() {
     let (practice, mut slot) = slot(options());
     slot.identify().expect("answers");
     practice.swap();
-    while practice.boards().len() < 2 || !slot.with_port(Port::has_input).expect("is there") {
+    while practice.boards().len() < 2 || !slot.session.with_port(Port::has_input).expect("is there") {
         thread::yield_now();
     }
     let error = slot.write(&credential()).expect_err("is another");
@@ -173,7 +198,7 @@ fn another_board_between_two_commands_is_noticed() {
 fn a_stop_before_the_write_stops_and_a_stop_in_the_middle_waits_for_the_device() {
     let practice = PracticeDevice::start(Options { baud: Some(20_000), ..options() }).expect("a practice device");
     let stop = Arc::new(AtomicBool::new(false));
-    let mut slot = Mxchip::open(&practice.port_name(), Cancel(Arc::clone(&stop))).expect("opens");
+    let mut slot = Mxchip::open(&practice.port_name(), &profile(), Cancel::of(Arc::clone(&stop))).expect("opens");
     slot.identify().expect("answers");
     let before = practice.host_bytes();
     stop.store(true, Ordering::Relaxed);
@@ -255,6 +280,98 @@ fn a_flipped_bit_never_passes_for_a_credential() {
     });
 }
 
+/// What another program may type into a port: what ModemManager types, a key, line ends, deletions, a command of ours.
+const TYPED: [&[u8]; 8] = [b"AT\r", b"x", b"\r", b"\x08", b"x\x08", b"\x7e\x00\x78\xf0\x7e", b" x", b"\r\rset_az_iothub z\r"];
+
+#[test]
+fn what_another_program_types_at_any_moment_never_passes() {
+    let credential = credential();
+    let key = credential.key.to_base64();
+    let stories: Vec<_> = TYPED.iter().flat_map(|typed| (0..=BEFORE_COMMAND + 200).map(move |at| (*typed, at))).collect();
+    let end = BEFORE_COMMAND + ("set_az_iothub \r".len() + credential.reveal().len()) as u64;
+    // Over TCP there is no limit to how many ports there are at once.
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                while let Some((typed, at)) = stories.get(next.fetch_add(1, Ordering::Relaxed) as usize).copied() {
+                    if at > end {
+                        continue;
+                    }
+                    let fault = Fault::Typed { at_host_byte: at, bytes: typed };
+                    let (practice, mut slot) = slot(Options { port: PortKind::Tcp, ..with_fault(fault) });
+                    let story = format!("{:?} before byte {at}", String::from_utf8_lossy(typed));
+                    let written = match slot.identify() {
+                        Ok(_) => slot.write(&credential),
+                        Err(error) => {
+                            assert!(!error.touched(), "{story}: {error}");
+                            continue;
+                        }
+                    };
+                    let holds = board(&practice, 1).holds;
+                    match written {
+                        Ok(_) => assert_eq!(holds.as_deref(), Some(credential.reveal().as_str()), "{story}"),
+                        Err(error) => {
+                            let ours = holds.is_some_and(|held| held != "z");
+                            assert!(error.touched() || !ours, "{story}: {error}");
+                            assert!(!error.to_string().contains(&key[..8]), "{story}: {error}");
+                            if matches!(error.why, Why::Foreign { may_hold: true, .. }) {
+                                assert!(error.to_string().contains("may hold a wrong connection string"), "{error}");
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_byte_of_another_program_between_the_last_echo_and_our_line_end_is_named_as_such() {
+    let credential = credential();
+    let last = BEFORE_COMMAND + ("set_az_iothub ".len() + credential.reveal().len()) as u64;
+    for (typed, at_host_byte) in [(&b"AT\r"[..], last), (b"x", last), (b"x", BEFORE_COMMAND + 30)] {
+        let (practice, mut slot) = slot(with_fault(Fault::Typed { at_host_byte, bytes: typed }));
+        slot.identify().expect("answers");
+        let error = slot.write(&credential).expect_err("is not what was sent");
+        assert!(matches!(error.why, Why::Foreign { may_hold: true, .. }), "{error}");
+        assert_eq!((error.code(), error.touched()), (Code::DeviceUnverified, true));
+        assert!(error.help().contains(r#"ENV{ID_MM_DEVICE_IGNORE}="1""#) && !error.help().contains("cable"), "{}", error.help());
+        // The line is clean again, and the same device takes it.
+        slot.write(&credential).expect("writes");
+        assert_eq!(board(&practice, 1).holds.as_deref(), Some(credential.reveal().as_str()));
+    }
+}
+
+#[test]
+fn another_program_that_typed_before_the_command_has_stored_nothing() {
+    let credential = credential();
+    for typed in [&b"x"[..], b"AT"] {
+        let (practice, mut slot) = slot(with_fault(Fault::Typed { at_host_byte: BEFORE_COMMAND, bytes: typed }));
+        slot.identify().expect("answers");
+        let error = slot.write(&credential).expect_err("is not what was sent");
+        assert!(matches!(error.why, Why::Foreign { .. }), "{error}");
+        assert_eq!(board(&practice, 1).holds, None);
+        slot.write(&credential).expect("writes");
+        assert_eq!(board(&practice, 1).holds.as_deref(), Some(credential.reveal().as_str()));
+    }
+}
+
+#[test]
+fn stars_instead_of_an_echo_show_no_garbled_byte() {
+    let (practice, mut slot) = slot(with_fault(Fault::Masks));
+    let credential = credential();
+    slot.identify().expect("answers");
+    let error = slot.write(&credential).expect_err("shows too little");
+    assert_eq!((error.code(), error.touched()), (Code::EvidenceTooWeak, false), "{error}");
+    assert_eq!((board(&practice, 1).writes, board(&practice, 1).holds), (0, None), "it is said before anything is written");
+    drop(slot);
+    let mut slot = Mxchip::open(&practice.port_name(), &Kind::Mxchip.into(), Cancel::of(Arc::default())).expect("opens");
+    slot.identify().expect("answers");
+    assert_eq!(slot.write(&credential).expect("writes"), Evidence::Accepted);
+    assert_eq!(board(&practice, 1).holds.as_deref(), Some(credential.reveal().as_str()));
+}
+
 #[test]
 fn a_device_that_freezes_while_it_takes_the_command_is_touched() {
     let (_practice, mut slot) = slot(with_fault(Fault::Freeze { at_host_byte: BEFORE_COMMAND + 50 }));
@@ -263,7 +380,7 @@ fn a_device_that_freezes_while_it_takes_the_command_is_touched() {
     assert_eq!((error.code(), error.touched()), (Code::DeviceGone, true));
 }
 
-fn verdict_of(answer: &str) -> Result<Evidence, DeviceError> {
+fn verdict_of(answer: &str) -> Result<(), DeviceError> {
     let mut steps = VecDeque::new();
     Console::default().feed(answer.as_bytes(), &mut steps);
     let lines: Vec<Line> =
@@ -274,7 +391,7 @@ fn verdict_of(answer: &str) -> Result<Evidence, DeviceError> {
 #[test]
 fn written_is_one_line_of_success_and_no_complaint() {
     let good = "INFO: Set Azure Iot hub connection string successfully.\r\n";
-    assert_eq!(verdict_of(good).expect("written"), Evidence::DeviceChecked);
+    verdict_of(good).expect("written");
     let cases = [
         (String::new(), Code::DeviceUnverified, true),
         (format!("{good}{good}"), Code::DeviceUnverified, true),

@@ -11,7 +11,7 @@ use std::{
 };
 
 use qdrs_core::{
-    api::{Code, UnknownWord},
+    api::{Code, Evidence, UnknownWord},
     explain::Explain,
 };
 use serde::Deserialize;
@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Kind,
+    mxchip::BoardId,
     texxmo::{self, ButtonSettings, Ending, Given, SettingError},
 };
 use crate::secret_file::{self, ReadError};
@@ -38,12 +39,16 @@ pub struct Profile {
     pub(crate) ending: Ending,
     /// What each button gets besides its connection string.
     pub(crate) button: Arc<ButtonSettings>,
+    /// What tells one AZ3166 from another.
+    pub(crate) board_id: BoardId,
+    /// The least evidence that the policy asks for, as far as it is known: a device that can't show it is not written.
+    pub least: Evidence,
 }
 
 /// Nothing but the connection string.
 impl From<Kind> for Profile {
     fn from(kind: Kind) -> Self {
-        Self { kind, ending: Ending::default(), button: Arc::default() }
+        Self { kind, ending: Ending::default(), button: Arc::default(), board_id: BoardId::default(), least: Evidence::Accepted }
     }
 }
 
@@ -91,7 +96,8 @@ impl Profile {
         let names: Vec<_> = self.button.names().collect();
         let finish = (self.ending != Ending::default()).then(|| format!("finish {}", self.ending.as_str()));
         let sets = (!names.is_empty()).then(|| format!("sets {}", names.join(", ")));
-        let parts: Vec<_> = sets.into_iter().chain(finish).collect();
+        let board_id = (self.board_id == BoardId::Usb).then(|| "boards known by their USB serial number".to_owned());
+        let parts: Vec<_> = sets.into_iter().chain(finish).chain(board_id).collect();
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 }
@@ -100,6 +106,7 @@ impl Profile {
 struct Draft {
     kind: Kind,
     ending: Ending,
+    board_id: BoardId,
     button: ButtonSettings,
 }
 
@@ -111,6 +118,7 @@ struct File {
     _version: Spanned<i64>,
     kind: Spanned<String>,
     finish: Option<Spanned<String>>,
+    board_id: Option<Spanned<String>>,
     #[serde(default)]
     set: BTreeMap<Spanned<String>, Value>,
     #[serde(default)]
@@ -119,7 +127,7 @@ struct File {
 
 impl Draft {
     fn of(kind: Kind) -> Self {
-        Self { kind, ending: Ending::default(), button: ButtonSettings::default() }
+        Self { kind, ending: Ending::default(), board_id: BoardId::default(), button: ButtonSettings::default() }
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, ProfileError> {
@@ -145,6 +153,12 @@ impl Draft {
                     return Err((Fault::EndsItsOwnWay(draft.kind), finish.span().start));
                 }
                 draft.ending = word(finish)?;
+            }
+            if let Some(board_id) = &file.board_id {
+                if draft.kind != Kind::Mxchip {
+                    return Err((Fault::KnowsItsBoard(draft.kind), board_id.span().start));
+                }
+                draft.board_id = word(board_id)?;
             }
             for (name, value) in file.set {
                 let at = |fault| (fault, name.span().start);
@@ -175,7 +189,7 @@ impl Draft {
     }
 
     fn profile(self) -> Profile {
-        Profile { kind: self.kind, ending: self.ending, button: Arc::new(self.button) }
+        Profile { ending: self.ending, board_id: self.board_id, button: Arc::new(self.button), ..self.kind.into() }
     }
 }
 
@@ -246,6 +260,8 @@ enum Fault {
     TakesNone(Kind),
     #[error("devices of kind `{0}` have only one way to finish")]
     EndsItsOwnWay(Kind),
+    #[error("`board_id` is for devices of kind `mxchip`; devices of kind `{0}` need none")]
+    KnowsItsBoard(Kind),
     #[error(transparent)]
     Setting(#[from] SettingError),
     #[error("`{0}` takes a text or a whole number")]
@@ -291,6 +307,7 @@ impl Explain for ProfileError {
             Fault::Word(_) if self.at.is_none() => "name another one, or a profile `FILE.toml`, with `--device`".to_owned(),
             Fault::Word(_) => "mend the file".to_owned(),
             Fault::TakesNone(_) => "leave the settings out, or name another kind of device".to_owned(),
+            Fault::KnowsItsBoard(_) => "leave `board_id` out".to_owned(),
             Fault::EndsItsOwnWay(_) => "leave `finish` out".to_owned(),
             Fault::Setting(error) => error.help(),
             Fault::WrongType(_) | Fault::NoJson(_) => "mend the value; a table is for `userjson` only".to_owned(),

@@ -37,6 +37,22 @@ fn the_sample_is_a_profile() {
 }
 
 #[test]
+fn a_board_is_known_by_its_usb_number_only_where_the_profile_says_so() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../samples/profiles/mxchip.toml");
+    let profile = Profile::settle(path, &[], &[]).expect("is a profile");
+    assert_eq!((profile.kind, profile.board_id), (Kind::Mxchip, BoardId::Usb));
+    assert_eq!(profile.more().expect("says so"), "boards known by their USB serial number");
+    let bare = Profile::settle("mxchip", &[], &[]).expect("is a kind");
+    assert_eq!((bare.board_id, bare.more()), (BoardId::None, None));
+    let none = settle("version = 1\nkind = \"mxchip\"\nboard_id = \"none\"\n", &[], &[]).expect("is right");
+    assert_eq!(none.board_id, BoardId::None);
+    let error = settle("version = 1\nkind = \"mxchip\"\nboard_id = \"mac\"\n", &[], &[]).expect_err("is no word");
+    assert!(error.at().is_some_and(|at| at.ends_with("line 3")) && error.to_string().contains("usb"), "{error}");
+    let error = settle(&format!("{HEAD}board_id = \"usb\"\n"), &[], &[]).expect_err("has a MAC");
+    assert_eq!(error.to_string(), "`board_id` is for devices of kind `mxchip`; devices of kind `texxmo` need none");
+}
+
+#[test]
 fn a_word_is_a_profile_and_arguments_win_over_the_file() {
     let bare = Profile::settle("texxmo", &[], &[]).expect("is a kind");
     assert_eq!((bare.kind, bare.ending, bare.more()), (Kind::Texxmo, Ending::PowerOff, None));

@@ -80,6 +80,15 @@ pub enum Fault {
         /// Which byte.
         at_host_byte: u64,
     },
+    /// Another program types these bytes into the port before that byte of the host arrives.
+    Typed {
+        /// Which byte of the host.
+        at_host_byte: u64,
+        /// What the other program types.
+        bytes: &'static [u8],
+    },
+    /// Its firmware shows a star for each character of a connection string.
+    Masks,
     /// It writes, compares, and answers `ERROR: Verify failed.`
     VerifyFails,
     /// It says nothing at all.
@@ -284,6 +293,11 @@ impl Slot {
                 }
                 Some(Fault::FlipBit { at_host_byte }) if at == at_host_byte => byte ^= 0x01,
                 Some(Fault::Freeze { at_host_byte }) if at >= at_host_byte => board.freeze(),
+                Some(Fault::Typed { at_host_byte, bytes }) if at == at_host_byte => {
+                    bytes.iter().for_each(|typed| {
+                        board.take(*typed, &mut out);
+                    });
+                }
                 _ => {}
             }
             self.host_bytes += 1;

@@ -105,7 +105,9 @@ impl Board {
             out.extend_from_slice(PROMPT);
             return;
         }
-        let masked = [&b"set_wifipwd "[..], b"set_dps_uds "].iter().any(|name| self.line.starts_with(name));
+        let masks_all = self.fault == Some(Fault::Masks);
+        let masked = [&b"set_wifipwd "[..], b"set_dps_uds "].iter().any(|name| self.line.starts_with(name))
+            || masks_all && self.line.starts_with(b"set_az_iothub ");
         self.line.push(byte);
         out.push(if masked { b'*' } else { byte });
     }
