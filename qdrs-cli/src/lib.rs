@@ -10,6 +10,7 @@ pub mod command;
 pub mod device;
 pub mod env;
 pub mod failure;
+pub mod interrupt;
 pub mod journal;
 pub mod keystore;
 pub mod outcome;

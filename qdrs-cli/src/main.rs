@@ -12,6 +12,7 @@ use qdrs_cli::{
     command::{self, Cli, Command},
     env,
     failure::Failure,
+    interrupt::Interrupt,
     outcome::Outcome,
     printer::Printer,
     settings::{Folders, Settings},
@@ -19,7 +20,7 @@ use qdrs_cli::{
 use qdrs_core::api::Code;
 
 /// How long threads that nobody waits for (a hanging key store) may take to end.
-const END_SECONDS_MAX: Duration = Duration::from_secs(1);
+const END_MAX: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(say_that_it_is_our_fault));
@@ -45,7 +46,7 @@ fn work(cli: Cli, printer: Printer) -> Result<Outcome, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Code::Internal, format!("the system gives no threads: {error}")))?;
     let ended = runtime.block_on(run(cli, printer));
-    runtime.shutdown_timeout(END_SECONDS_MAX);
+    runtime.shutdown_timeout(END_MAX);
     ended
 }
 
@@ -62,27 +63,20 @@ async fn run(cli: Cli, printer: Printer) -> Result<Outcome, Failure> {
     if !matches!(command, Command::Setup(_)) {
         settings.require_named_config()?;
     }
+    let interrupt = Interrupt::listen(printer);
     match command {
-        Command::Setup(args) => until_interrupted(command::setup::run(args, &mut settings, printer)).await,
-        // Ctrl-C lets it finish what is in hand.
-        Command::Provision(args) => command::provision::run(args, &mut settings, printer).await,
-        Command::Check(args) => until_interrupted(command::check::run(args, &mut settings, printer)).await,
-        Command::Register(args) => until_interrupted(command::register::run(args, &mut settings, printer)).await,
-        Command::Release(args) => until_interrupted(command::release::run(&args, &mut settings, printer)).await,
-        Command::Status(args) => until_interrupted(command::status::run(&args, &mut settings, printer)).await,
+        Command::Setup(args) => interrupt.or(command::setup::run(args, &mut settings, printer)).await,
+        // It finishes what is in hand.
+        Command::Provision(args) => command::provision::run(args, &mut settings, printer, &interrupt).await,
+        Command::Check(args) => interrupt.or(command::check::run(args, &mut settings, printer)).await,
+        Command::Register(args) => interrupt.or(command::register::run(args, &mut settings, printer)).await,
+        Command::Release(args) => interrupt.or(command::release::run(&args, &mut settings, printer)).await,
+        Command::Status(args) => interrupt.or(command::status::run(&args, &mut settings, printer)).await,
         Command::Report(args) => command::report::run(&args, &settings, printer),
         Command::Config(args) => command::config::run(&args, &settings, printer),
         Command::Completions(args) => command::completions::run(&args),
         Command::Man(args) => command::man::run(&args),
         Command::Ports(args) => command::ports::run(&args, printer),
-    }
-}
-
-/// For commands that have nothing to finish when a person presses Ctrl-C.
-async fn until_interrupted(command: impl Future<Output = Result<Outcome, Failure>>) -> Result<Outcome, Failure> {
-    tokio::select! {
-        ended = command => ended,
-        Ok(()) = tokio::signal::ctrl_c() => Err(Failure::new(Code::Interrupted, "interrupted")),
     }
 }
 

@@ -1,9 +1,14 @@
 //! A port: the wire to a device. A serial port by its name, or `tcp://host:port` for a serial server or a test.
 //!
-//! A port is opened once, for this program alone, and held. Reads and writes come back within [`WAIT_MS`], so that a
-//! driver can look at its deadline and at the operator's wish to stop. What ports there are, is in [`list`].
+//! A port is opened once, for this program alone, and held. Reads and writes come back within [`WAIT_MS`], whatever the
+//! other end does, so that a driver can look at its deadline and at the operator's request to stop. What ports there are,
+//! is in [`list`]; who else has one open, in [`holder`].
 
+pub mod holder;
 pub mod list;
+#[cfg_attr(unix, path = "port/tty.rs")]
+#[cfg_attr(not(unix), path = "port/com.rs")]
+mod tty;
 
 use std::{
     io::{self, Read, Write},
@@ -12,13 +17,16 @@ use std::{
 };
 
 use qdrs_core::{api::Code, explain::Explain};
-use serialport::{ClearBuffer, SerialPort};
+use tty::Tty;
 
 /// How long a read or a write waits before it comes back with [`io::ErrorKind::TimedOut`], in milliseconds.
 pub const WAIT_MS: u64 = 50;
 
 /// How long a serial server may take to accept the connection, in milliseconds.
 const CONNECT_MS_MAX: u64 = 5_000;
+
+/// How often it is looked for who else has a port open.
+const HOLDER_EVERY: Duration = Duration::from_secs(2);
 
 /// The speed of every device known so far, in bits a second; 8 bits, no parity, one stop bit, no flow control.
 pub const BAUD: u32 = 115_200;
@@ -31,12 +39,16 @@ pub enum PortError {
     Missing {
         /// Its name, as it was given.
         port: String,
+        /// The names of those that are there.
+        there: Vec<String>,
     },
     /// Most often another terminal program; on Linux also a modem manager that looks at every new port.
-    #[error("another program holds the port `{port}`")]
+    #[error("another program holds the port `{port}`{}", holder.as_ref().map_or(String::new(), |holder| format!(": {holder}")))]
     Busy {
         /// Its name, as it was given.
         port: String,
+        /// Which program, where that can be known.
+        holder: Option<String>,
     },
     /// The port is there, but not for this user.
     #[error("this user may not open the port `{port}`")]
@@ -90,6 +102,9 @@ impl Explain for PortError {
     fn help(&self) -> String {
         match self {
             Self::Denied { group: Some(group), .. } => format!("add this user to the group `{group}` and log in again"),
+            Self::Missing { there, .. } if !there.is_empty() => {
+                format!("name one that is there, {}, or plug the adapter in", there.join(", "))
+            }
             Self::Unreachable { .. } => "check that the serial server is on and that its address is right".to_owned(),
             Self::Address { .. } => "write the host and the port number of the serial server".to_owned(),
             _ => self.code().help().to_owned(),
@@ -101,10 +116,12 @@ impl Explain for PortError {
 pub struct Port {
     name: String,
     line: Line,
+    /// Who else had it open, and when that was looked for.
+    shared: Option<(Instant, Option<String>)>,
 }
 
 enum Line {
-    Serial(Box<dyn SerialPort>),
+    Serial(Tty),
     Tcp(TcpStream),
 }
 
@@ -122,14 +139,30 @@ impl Port {
     pub fn open(name: &str) -> Result<Self, PortError> {
         let line = match name.strip_prefix("tcp://") {
             Some(address) => Line::Tcp(connect(name, address)?),
-            None => Line::Serial(open_serial(name)?),
+            None => Line::Serial(Tty::open(name, BAUD).map_err(|error| refusal(name, &error))?),
         };
-        Ok(Self { name: name.to_owned(), line })
+        Ok(Self { name: name.to_owned(), line, shared: None })
     }
 
     /// The name, as it was given.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Which other program has the port open as well, as far as that can be known: it opened it before this one, or it is
+    /// root's. What it types arrives at the device, and what it reads does not arrive here.
+    pub fn shared_with(&mut self) -> Option<String> {
+        if matches!(self.line, Line::Tcp(_)) {
+            return None;
+        }
+        match &self.shared {
+            Some((at, holder)) if at.elapsed() < HOLDER_EVERY => holder.clone(),
+            _ => {
+                let holder = holder::holder_of(&self.name);
+                self.shared = Some((Instant::now(), holder.clone()));
+                holder
+            }
+        }
     }
 
     /// Has something come in that was not read yet? Does not wait.
@@ -138,7 +171,7 @@ impl Port {
     /// The port went away.
     pub fn has_input(&mut self) -> Result<bool, PortError> {
         let waiting = match &mut self.line {
-            Line::Serial(port) => port.bytes_to_read().map(|count| count > 0).map_err(io::Error::from),
+            Line::Serial(port) => port.has_input(),
             Line::Tcp(stream) => stream.set_nonblocking(true).and_then(|()| {
                 let peeked = stream.peek(&mut [0]);
                 stream.set_nonblocking(false)?;
@@ -204,7 +237,7 @@ fn settle(result: io::Result<usize>) -> io::Result<usize> {
 impl Read for Port {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = match &mut self.line {
-            Line::Serial(port) => port.read(buffer),
+            Line::Serial(port) => port.read(buffer, Duration::from_millis(WAIT_MS)),
             Line::Tcp(stream) => stream.read(buffer),
         }?;
         // After waiting for input, nothing at all means the end of the line, on both kinds.
@@ -215,7 +248,7 @@ impl Read for Port {
 impl Write for Port {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.line {
-            Line::Serial(port) => port.write(bytes),
+            Line::Serial(port) => port.write(bytes, Duration::from_millis(WAIT_MS)),
             Line::Tcp(stream) => stream.write(bytes),
         }
     }
@@ -226,28 +259,15 @@ impl Write for Port {
     }
 }
 
-fn open_serial(name: &str) -> Result<Box<dyn SerialPort>, PortError> {
-    // Takes the port for itself (TIOCEXCL, and a lock that holds even against root's programs), raw, without flow
-    // control. A pseudo-terminal has neither a speed nor modem lines; setting them is tried and failing is ignored.
-    let port = serialport::new(name, BAUD)
-        .timeout(Duration::from_millis(WAIT_MS))
-        // As Linux does by itself at every open: some boards say nothing to a host that does not raise it.
-        .dtr_on_open(true)
-        .open()
-        .map_err(|error| refusal(name, &error))?;
-    // What came in before the settings were right is garbled, and what it answers is long past.
-    port.clear(ClearBuffer::Input).map_err(|error| refusal(name, &error))?;
-    Ok(port)
-}
-
-fn refusal(name: &str, error: &serialport::Error) -> PortError {
+fn refusal(name: &str, error: &io::Error) -> PortError {
     let port = name.to_owned();
     match error.kind() {
-        serialport::ErrorKind::Io(io::ErrorKind::NotFound) => PortError::Missing { port },
-        serialport::ErrorKind::Io(io::ErrorKind::PermissionDenied) => PortError::Denied { group: list::group_of(name), port },
+        io::ErrorKind::NotFound => PortError::Missing { port, there: list::names() },
+        io::ErrorKind::PermissionDenied => PortError::Denied { group: list::group_of(name), port },
         // Windows says the same of a port that is held and of one that is not there.
-        serialport::ErrorKind::NoDevice if cfg!(windows) && !list::exists(name) => PortError::Missing { port },
-        serialport::ErrorKind::NoDevice => PortError::Busy { port },
+        _ if cfg!(windows) && !list::exists(name) => PortError::Missing { port, there: list::names() },
+        io::ErrorKind::ResourceBusy => PortError::Busy { holder: holder::holder_of(name), port },
+        _ if cfg!(windows) => PortError::Busy { port, holder: None },
         _ => PortError::Unusable { port, why: error.to_string() },
     }
 }
@@ -324,10 +344,103 @@ mod tests {
     }
 
     #[cfg(unix)]
+    struct Pty {
+        master: std::os::fd::OwnedFd,
+        slave: std::os::fd::OwnedFd,
+        name: String,
+    }
+
+    #[cfg(unix)]
+    fn pty() -> Pty {
+        let nix::pty::OpenptyResult { master, slave } = nix::pty::openpty(None, None).expect("a pseudo-terminal");
+        let name = nix::unistd::ttyname(&slave).expect("its name").to_str().expect("text").to_owned();
+        Pty { master, slave, name }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_second_reader_takes_bytes_away_and_blocks_nothing() {
+        let Pty { master, slave, name } = pty();
+        let mut port = Port::open(&name).expect("opens");
+        let mut buffer = [0; 8];
+        // Found by a poll, and gone before it was read: the same as a byte that is not there.
+        nix::unistd::write(&master, b"x").expect("sends");
+        while !port.has_input().expect("is there") {}
+        nix::unistd::read(&slave, &mut buffer).expect("the second reader reads");
+        let Line::Serial(tty) = &mut port.line else { panic!("is a serial port") };
+        assert_eq!(tty.read_now(&mut buffer).expect_err("nothing is left").kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(port.receive(&mut buffer).expect("is there"), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_line_that_takes_nothing_blocks_neither_a_write_nor_the_end() {
+        let pty = pty();
+        let mut port = Port::open(&pty.name).expect("opens");
+        let full = vec![b'x'; 1 << 20];
+        assert!(!port.send_all(&full, Instant::now()).expect("is there"), "nobody reads it");
+        assert!(!port.send_all(&full, Instant::now()).expect("is there"), "nobody reads it");
+        drop(port);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn over_tcp_a_peer_that_takes_nothing_blocks_no_write() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut port = Port::open(&format!("tcp://{}", listener.local_addr().expect("address"))).expect("opens");
+        let (_peer, _) = listener.accept().expect("accepts");
+        assert!(!port.send_all(&vec![b'x'; 32 << 20], Instant::now()).expect("is there"), "nobody reads it");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_modem_lines_are_not_dropped_at_the_end_and_the_line_is_raw() {
+        use rustix::termios::{ControlModes, InputModes, LocalModes, tcgetattr};
+        let pty = pty();
+        let port = Port::open(&pty.name).expect("opens");
+        let settings = tcgetattr(&pty.slave).expect("has settings");
+        assert!(!settings.control_modes.contains(ControlModes::HUPCL));
+        assert!(settings.control_modes.contains(ControlModes::CLOCAL | ControlModes::CREAD | ControlModes::CS8));
+        assert!(!settings.input_modes.intersects(InputModes::ICRNL | InputModes::IXON | InputModes::IXOFF));
+        assert!(!settings.local_modes.intersects(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG));
+        drop(port);
+        assert!(!tcgetattr(&pty.slave).expect("has settings").control_modes.contains(ControlModes::HUPCL));
+        Port::open(&pty.name).expect("is free again");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_fifo_is_no_port_and_nobody_waits_for_its_other_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
+        assert!(matches!(Port::open(path.to_str().expect("text")), Err(PortError::Unusable { .. })));
+    }
+
+    #[test]
+    fn a_missing_port_names_those_that_are_there() {
+        let missing = |there: &[&str]| PortError::Missing {
+            port: "ttyUSB7".into(),
+            there: there.iter().map(|name| format!("`{name}`")).collect(),
+        };
+        let error = missing(&["/dev/ttyACM0", "/dev/ttyUSB1"]);
+        assert_eq!(error.help(), "name one that is there, `/dev/ttyACM0`, `/dev/ttyUSB1`, or plug the adapter in");
+        assert_eq!(missing(&[]).help(), Code::PortMissing.help());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_program_that_has_the_port_open_is_named_unless_it_is_the_device() {
+        let pty = pty();
+        let mut port = Port::open(&pty.name).expect("opens");
+        assert_eq!(port.shared_with(), None, "this process has both ends");
+    }
+
+    #[cfg(unix)]
     #[test]
     fn a_pseudo_terminal_is_a_port_for_one_and_its_end_is_gone() {
-        let pty = nix::pty::openpty(None, None).expect("a pseudo-terminal");
-        let name = nix::unistd::ttyname(&pty.slave).expect("its name").to_str().expect("text").to_owned();
+        let pty = pty();
+        let name = pty.name.clone();
         nix::unistd::write(&pty.master, b"old news\n").expect("sends");
         let mut port = Port::open(&name).expect("opens");
         assert!(!port.has_input().expect("is there"), "old input is dropped");

@@ -52,7 +52,11 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
     let named = matches!(settings.code_file.origin, Origin::Flag(_) | Origin::Variable(_));
     let (code, from_file) = match settings.code_file.value.as_ref().filter(|_| named) {
         Some(path) => (keystore::from_file(path)?.0, Some(path.clone())),
-        None => (ask_for_code(printer)?, None),
+        None => {
+            // On a thread of its own: a person may press Ctrl-C instead.
+            let asked = tokio::task::spawn_blocking(move || ask_for_code(printer)).await;
+            (asked.map_err(|_| Failure::new(Code::Internal, "the prompt broke off"))??, None)
+        }
     };
     if code.kind() != Kind::Station {
         return Err(Failure::with_help(

@@ -155,14 +155,15 @@ async fn an_empty_serial_is_refused_before_anything_else() {
     let folders = Folders::below(Path::new("/nowhere"));
     let mut settings = Settings::resolve(&Flags::default(), &|_| None, &folders).expect("settles");
     let Command::Provision(args) = Cli::parse_from(["qdrs", "provision", " "]).command else { panic!("it is `provision`") };
-    let error = provision::run(args, &mut settings, QUIET).await.expect_err("refused");
+    let error =
+        provision::run(args, &mut settings, QUIET, &crate::interrupt::Interrupt::listen(QUIET)).await.expect_err("refused");
     assert_eq!((error.text().as_str(), error.outcome()), ("the serial number is empty", Outcome::BadInput));
 }
 
 /// `qdrs` with these words, over the sandbox's service.
 async fn command(settings: &mut Settings, words: &[&str]) -> Result<Outcome, Failure> {
     match Cli::parse_from(["qdrs"].iter().chain(words)).command {
-        Command::Provision(args) => provision::run(args, settings, QUIET).await,
+        Command::Provision(args) => provision::run(args, settings, QUIET, &crate::interrupt::Interrupt::listen(QUIET)).await,
         Command::Register(args) => register::run(args, settings, QUIET).await,
         Command::Check(args) => check::run(args, settings, QUIET).await,
         Command::Release(args) => release::run(&args, settings, QUIET).await,

@@ -25,8 +25,8 @@ use crate::{
 pub(super) const MAYBE_ON_ANOTHER_BOARD: &str = "may be on another board";
 /// The reason of a take-over when the service knows a job of this station that its journal does not.
 pub(super) const UNKNOWN_TO_THE_JOURNAL: &str = "the station's journal does not know this job";
-/// How long a confirmation is still tried after the operator wants to stop.
-pub(super) const CONFIRM_WHEN_STOPPED_MAX: Duration = Duration::from_secs(10);
+/// How long a confirmation is still tried after something else has ended the run.
+pub(super) const CONFIRM_WHEN_ENDING_MAX: Duration = Duration::from_secs(10);
 
 /// A serial with its credential, for the next device.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use std::{
         mpsc::{SyncSender, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
 use tokio::sync::mpsc::{Receiver, channel};
@@ -18,6 +19,9 @@ use super::slot::{Open, Order, Report, Slot};
 const REPORTS_MAX: usize = 8;
 /// Orders that may wait for the slot: the one it shall do, and the one to stop.
 const ORDERS_MAX: usize = 2;
+
+/// How long a thread may take to end.
+const END_MAX: Duration = Duration::from_millis(300);
 
 /// The async end of a slot.
 pub(super) struct Link {
@@ -55,10 +59,17 @@ impl Link {
         let _ = self.orders.try_send(order);
     }
 
-    /// Ends the thread, which must not be writing, and waits for its end.
-    pub(super) async fn stop(mut self) {
+    /// Tells the driver that the operator wants to stop: what it waits for ends soon.
+    pub(super) fn hurry(&self) {
         self.cancel.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the thread, which must not be writing, and waits for its end. One that waits for the system all the same, for a
+    /// name server or a serial server, is left behind.
+    pub(super) async fn stop(mut self) {
+        self.hurry();
         self.order(Order::Stop);
-        while self.reports.recv().await.is_some() {}
+        let ends = async { while self.reports.recv().await.is_some() {} };
+        let _ = tokio::time::timeout(END_MAX, ends).await;
     }
 }
