@@ -7,6 +7,7 @@
 use std::{
     io::{self, IsTerminal, Write},
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use jiff::Timestamp;
@@ -15,11 +16,13 @@ mod event;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod waits;
 mod words;
 
 pub use event::{Ending, Event, Fault, Intent, Step, Summary, VERSION, Verdict, json};
 use terminal::Terminal;
 pub(crate) use terminal::style_bar;
+use waits::Waits;
 
 /// How much is shown, and where.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,6 +45,7 @@ struct Inner {
     data: Box<dyn Write + Send>,
     options: ScreenOptions,
     colour: bool,
+    waits: Waits,
 }
 
 /// A handle to the one screen; clones draw on the same.
@@ -58,20 +62,26 @@ impl Screen {
         } else {
             Talk::Plain(Box::new(stderr))
         };
-        Self(Arc::new(Mutex::new(Inner { talk, data: Box::new(io::stdout()), options, colour })))
+        Self(Arc::new(Mutex::new(Inner { talk, data: Box::new(io::stdout()), options, colour, waits: Waits::default() })))
     }
 
     /// A screen that writes plain lines to `talk` and data to `data`: for tests, and for who embeds the pipeline.
     pub fn to(talk: impl Write + Send + 'static, data: impl Write + Send + 'static, options: ScreenOptions) -> Self {
-        Self(Arc::new(Mutex::new(Inner { talk: Talk::Plain(Box::new(talk)), data: Box::new(data), options, colour: false })))
+        let (talk, data) = (Talk::Plain(Box::new(talk)), Box::new(data));
+        Self(Arc::new(Mutex::new(Inner { talk, data, options, colour: false, waits: Waits::default() })))
     }
 
     /// Shows an event.
     ///
     /// What can't be shown (a closed pipe, a terminal that is gone) is left unsaid: a line must not stop for it.
     pub fn show(&self, event: &Event) {
+        self.show_at(event, Instant::now());
+    }
+
+    fn show_at(&self, event: &Event, now: Instant) {
         let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Inner { talk, data, options, colour } = &mut *guard;
+        let Inner { talk, data, options, colour, waits } = &mut *guard;
+        waits.note(event, now);
         if options.json {
             let _ = writeln!(data, "{}", json(event, Timestamp::now())).and_then(|()| data.flush());
         } else if let Some(line) = words::plan_line(event) {
@@ -88,6 +98,18 @@ impl Screen {
                 if let Some(lines) = words::lines(event, *colour, options.verbose, options.quiet) {
                     let _ = writeln!(out, "{lines}").and_then(|()| out.flush());
                 }
+            }
+        }
+    }
+
+    /// Tells what the slots wait for, where it is time to. A terminal shows it all the time; to be called now and then.
+    pub fn remind(&self, now: Instant) {
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Inner { talk, options, waits, .. } = &mut *guard;
+        let due = waits.due(now);
+        if let (Talk::Plain(out), false) = (talk, options.quiet) {
+            for line in due {
+                let _ = writeln!(out, "{line}").and_then(|()| out.flush());
             }
         }
     }

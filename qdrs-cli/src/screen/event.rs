@@ -86,6 +86,11 @@ pub enum Step {
 }
 
 impl Step {
+    /// True if nothing goes on until a person has done something.
+    pub fn is_operators(self) -> bool {
+        matches!(self, Self::PutDeviceIn | Self::TakeDeviceOut | Self::PortLost)
+    }
+
     /// What the operator reads.
     pub fn text(self) -> &'static str {
         match self {
@@ -271,6 +276,9 @@ pub enum Event {
         /// The serial it is at.
         #[serde(skip_serializing_if = "Option::is_none")]
         serial: Option<String>,
+        /// What a person does so that it goes on.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
         /// What is wrong with it.
         #[serde(flatten, skip_serializing_if = "Option::is_none")]
         fault: Option<Fault>,

@@ -57,15 +57,16 @@ impl Terminal {
                 self.batch.reset_eta();
                 self.batch.enable_steady_tick(TICK);
             }
-            Event::Slot { slot, step, serial, fault } => {
+            Event::Slot { slot, step, serial, hint, fault } => {
                 let Some(bar) = self.slots.get(slot.wrapping_sub(1)) else { return };
                 // The verdict stays until the device is out: it must be plain which serial is in it.
                 if *step == Step::TakeDeviceOut && fault.is_none() {
                     return;
                 }
                 let serial = serial.as_deref().map_or(String::new(), |serial| format!("{}  ", words::clean(serial)));
-                let fault = fault.as_ref().map_or(String::new(), |fault| format!(": {}", words::clean(&fault.message)));
-                bar.set_message(format!("{serial}{}{fault}", step.text()));
+                let why = fault.as_ref().map(|fault| &fault.message).or(hint.as_ref());
+                let why = why.map_or(String::new(), |why| format!(": {}", words::clean(why)));
+                bar.set_message(format!("{serial}{}{why}", step.text()));
             }
             Event::Wait { why, seconds } => {
                 self.batch.set_message(format!("waiting {}: {}", words::seconds(*seconds), words::clean(why)))

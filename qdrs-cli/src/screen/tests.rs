@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use qdrs_core::api::{Code, Evidence, State};
@@ -67,11 +68,12 @@ fn shift() -> Vec<Event> {
             slot: 4,
             step: Step::Out,
             serial: None,
+            hint: None,
             fault: fault(Code::PortMissing, "there is no port `/dev/ttyUSB9`"),
         },
-        Event::Slot { slot: 2, step: Step::Register, serial: Some("QD-0041713".into()), fault: None },
+        Event::Slot { slot: 2, step: Step::Register, serial: Some("QD-0041713".into()), hint: None, fault: None },
         Event::Wait { why: "the hub is throttling".into(), seconds: 7.0 },
-        Event::Slot { slot: 2, step: Step::Write, serial: Some("QD-0041713".into()), fault: None },
+        Event::Slot { slot: 2, step: Step::Write, serial: Some("QD-0041713".into()), hint: None, fault: None },
         Event::Result(pass),
         Event::Notice { slot: Some(2), text: "this device is done, it is QD-0041713: take it out".into() },
         Event::Retry(fail.clone()),
@@ -170,4 +172,52 @@ fn a_dry_run_is_data() {
 fn colours_are_blocks_that_end() {
     let line = words::big_line(&Ending { slot: Some(2), ..Ending::of("QD-0041713", Verdict::Pass) }, true);
     assert_eq!(line, "\u{1b}[1m\u{1b}[30m\u{1b}[102m PASS  slot 2  QD-0041713 \u{1b}[0m");
+}
+
+#[test]
+fn in_a_log_each_wait_is_told_at_its_start_and_every_half_minute() {
+    let paper = Paper::default();
+    let screen = Screen::to(paper.clone(), io::sink(), ScreenOptions::default());
+    let begun = Instant::now();
+    let told_at = |seconds: u64| {
+        let before = paper.text().len();
+        screen.remind(begun + Duration::from_secs(seconds));
+        paper.text()[before..].to_owned()
+    };
+    let slot = |step, serial: Option<&str>, hint: Option<&str>, fault| Event::Slot {
+        slot: 1,
+        step,
+        serial: serial.map(str::to_owned),
+        hint: hint.map(str::to_owned),
+        fault,
+    };
+    screen.show_at(&slot(Step::PutDeviceIn, None, Some("hold A, press Reset"), None), begun);
+    assert_eq!(told_at(0), "", "a device that comes at once costs no line");
+    assert_eq!(told_at(1), "slot 1: put a device in: hold A, press Reset\n");
+    assert_eq!(told_at(29), "");
+    assert_eq!(told_at(31), "slot 1: put a device in: hold A, press Reset (31 s so far)\n");
+    assert_eq!(told_at(32), "");
+    assert_eq!(told_at(75), "slot 1: put a device in: hold A, press Reset (75 s so far)\n");
+    // What QDRS does itself is told when it lasts.
+    screen.show_at(&slot(Step::Write, Some("QD-1"), None, None), begun + Duration::from_secs(100));
+    assert_eq!(told_at(110), "");
+    assert_eq!(told_at(131), "slot 1: QD-1: writing - do not take it out (31 s so far)\n");
+    screen.show_at(&slot(Step::TakeDeviceOut, None, None, None), begun + Duration::from_secs(140));
+    assert_eq!(told_at(141), "slot 1: take the device out\n");
+    // What is wrong is said at once, and again while it lasts.
+    let fault = Fault::new(Code::DeviceNotReady, "it runs its program");
+    screen.show_at(&slot(Step::PutDeviceIn, None, None, Some(fault)), begun + Duration::from_secs(150));
+    assert_eq!(told_at(151), "");
+    assert_eq!(told_at(180), "slot 1: put a device in: it runs its program (30 s so far)\n");
+    screen.show_at(&slot(Step::Out, None, None, None), begun + Duration::from_secs(190));
+    assert_eq!(told_at(1000), "");
+}
+
+#[test]
+fn a_quiet_log_is_told_of_no_wait() {
+    let paper = Paper::default();
+    let screen = Screen::to(paper.clone(), io::sink(), ScreenOptions { quiet: true, ..ScreenOptions::default() });
+    screen.show(&Event::Slot { slot: 1, step: Step::PutDeviceIn, serial: None, hint: None, fault: None });
+    screen.remind(Instant::now() + Duration::from_secs(100));
+    assert_eq!(paper.text(), "");
 }

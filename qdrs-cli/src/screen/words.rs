@@ -70,6 +70,13 @@ fn small_print(ending: &Ending) -> String {
     if parts.is_empty() { String::new() } else { format!("  ({})", parts.join(", ")) }
 }
 
+/// Where a slot stands; `why` is what is wrong, or what a person does.
+pub(super) fn slot_line(slot: usize, step: Step, serial: Option<&str>, why: Option<&str>) -> String {
+    let serial = serial.map_or(String::new(), |serial| format!("{}: ", clean(serial)));
+    let why = why.map_or(String::new(), |why| format!(": {}", clean(why)));
+    format!("slot {slot}: {serial}{}{why}", step.text())
+}
+
 /// A fault in two lines, indented.
 fn fault_lines(fault: &Fault, indent: &str) -> String {
     let help = clean(&fault.help);
@@ -101,10 +108,9 @@ pub(super) fn lines(event: &Event, colour: bool, verbose: bool, quiet: bool) -> 
             let out = if *step == Step::Out { "not in use: " } else { "" };
             Some(format!("slot {slot}: {out}{}", fault_lines(fault, "").replace("\nhelp:", "\n  help:")))
         }
-        Event::Slot { slot, step, serial, .. } => (verbose && !quiet).then(|| {
-            let serial = serial.as_deref().map_or(String::new(), |serial| format!("{}: ", clean(serial)));
-            format!("slot {slot}: {serial}{}", step.text())
-        }),
+        Event::Slot { slot, step, serial, hint, .. } => {
+            (verbose && !quiet).then(|| slot_line(*slot, *step, serial.as_deref(), hint.as_deref()))
+        }
         Event::Wait { why, seconds: time } => (!quiet).then(|| format!("waiting {}: {}", seconds(*time), clean(why))),
         Event::Notice { slot, text } => (!quiet).then(|| match slot {
             Some(slot) => format!("slot {slot}: {}", clean(text)),

@@ -11,8 +11,8 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 
 use qdrs_core::{
@@ -37,7 +37,7 @@ mod slot;
 mod tests;
 mod visit;
 
-use job::{CONFIRM_WHEN_STOPPED_MAX, Job, Ready, Trouble};
+use job::{CONFIRM_WHEN_ENDING_MAX, Job, Ready, Trouble};
 use link::Link;
 use queue::{Queue, Take, Work};
 pub use service::Service;
@@ -45,6 +45,12 @@ pub use slot::Open;
 
 /// Serials of earlier runs that are asked about or confirmed at the same time, before the first device.
 const BEFORE_AT_ONCE_MAX: usize = 8;
+
+/// How long what is in hand may take after the operator wanted to stop; the summary comes then.
+const STOP_MAX: Duration = Duration::from_millis(1_300);
+
+/// How often it is looked whether a wait has to be told.
+const REMIND_EVERY: Duration = Duration::from_millis(500);
 
 /// One place for a device.
 pub struct SlotPlan {
@@ -54,6 +60,8 @@ pub struct SlotPlan {
     pub open: Open,
     /// The best that this kind of device can show.
     pub evidence: Evidence,
+    /// What a person does so that a device answers.
+    pub call: Option<&'static str>,
     /// Do devices of this kind never say which board they are? Then serials may be registered before one is there.
     pub anonymous: bool,
 }
@@ -99,6 +107,8 @@ struct Shop {
     /// Boards that are done, and as which serial.
     made: Mutex<HashMap<String, String>>,
     interrupt: watch::Receiver<bool>,
+    /// When the operator wanted to stop.
+    interrupted_at: OnceLock<Instant>,
 }
 
 /// What is counted.
@@ -157,6 +167,7 @@ pub async fn run(
         tally: Mutex::default(),
         made: Mutex::new(made),
         interrupt,
+        interrupted_at: OnceLock::new(),
     });
     for serial in &done {
         shop.tell(Ending::of(serial, Verdict::DoneBefore));
@@ -167,6 +178,13 @@ pub async fn run(
     // Owned, so that nothing goes on when this is dropped.
     let mut watching = JoinSet::new();
     watching.spawn(Arc::clone(&shop).watch_interrupt());
+    let screen = shop.screen.clone();
+    watching.spawn(async move {
+        loop {
+            tokio::time::sleep(REMIND_EVERY).await;
+            screen.remind(Instant::now());
+        }
+    });
     shop.settle_what_needs_no_device(written, elsewhere).await;
     shop.end_if_all_settled();
     shop.work(plan.slots).await;
@@ -281,7 +299,8 @@ impl Shop {
             }
             match Link::start(at + 1, plan.open) {
                 Ok(link) => {
-                    let visits = visit::Visits::new(Arc::clone(self), link, plan.evidence, plan.anonymous, plan.port);
+                    let (shop, call) = (Arc::clone(self), plan.call);
+                    let visits = visit::Visits::new(shop, link, plan.evidence, plan.anonymous, plan.port).with_call(call);
                     tasks.spawn(visits.run());
                 }
                 Err(error) => self.end(End::Fault(Fault::new(Code::Internal, format!("no thread for a slot: {error}")))),
@@ -312,10 +331,24 @@ impl Shop {
     }
 
     async fn watch_interrupt(self: Arc<Self>) {
+        self.interrupted().await;
+        self.end(End::Interrupted);
+    }
+
+    /// Returns when the operator wants to stop.
+    async fn interrupted(&self) {
         let mut interrupt = self.interrupt.clone();
-        if interrupt.wait_for(|stop| *stop).await.is_ok() {
-            self.end(End::Interrupted);
+        if interrupt.wait_for(|stop| *stop).await.is_err() {
+            std::future::pending().await
         }
+        self.interrupted_at.get_or_init(Instant::now);
+    }
+
+    /// Returns so long after the operator wanted to stop.
+    async fn interrupted_for(&self, time: Duration) {
+        self.interrupted().await;
+        let at = *self.interrupted_at.get_or_init(Instant::now);
+        tokio::time::sleep_until((at + time).into()).await;
     }
 
     /// Ends the run; the first reason stands.
@@ -394,11 +427,17 @@ impl Shop {
         }
     }
 
-    /// Confirms; once the operator wants to stop, not for long any more.
+    /// Confirms; once the run is to end, not for long any more.
     async fn confirm(&self, serial: &str) -> Result<(), Trouble> {
         let hurry = async {
-            self.ended().await;
-            tokio::time::sleep(CONFIRM_WHEN_STOPPED_MAX).await;
+            let ends = async {
+                self.ended().await;
+                tokio::time::sleep(CONFIRM_WHEN_ENDING_MAX).await;
+            };
+            tokio::select! {
+                () = ends => {}
+                () = self.interrupted_for(STOP_MAX) => {}
+            }
         };
         tokio::select! {
             biased;
@@ -433,8 +472,9 @@ impl Shop {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn show_slot(&self, slot: usize, step: Step, serial: Option<&str>, fault: Option<Fault>) {
-        self.screen.show(&Event::Slot { slot, step, serial: serial.map(str::to_owned), fault });
+    fn show_slot(&self, slot: usize, step: Step, serial: Option<&str>, hint: Option<&str>, fault: Option<Fault>) {
+        let [serial, hint] = [serial, hint].map(|text| text.map(str::to_owned));
+        self.screen.show(&Event::Slot { slot, step, serial, hint, fault });
     }
 
     fn conclude(&self, serials: usize, began: Instant) -> (Summary, Outcome) {

@@ -28,6 +28,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a slot rests before it tries again to open a port that vanished.
 const REOPEN_EVERY: Duration = Duration::from_millis(500);
 
+/// How often a device that stopped answering is looked for before a person is asked to switch it on.
+const SILENT_LOOKS_MIN: u32 = 3;
+
 /// Opens a slot's port and device. Called again when the port has vanished and come back.
 ///
 /// The flag is the slot's: once it is set, every wait of the driver ends soon.
@@ -135,6 +138,8 @@ impl Slot {
     fn wait_for_device(&mut self, device: &mut Box<dyn Device>) -> Result<Identity, End> {
         self.tell(Report::Step(Step::PutDeviceIn, None))?;
         let mut said = None;
+        // What a device stopped in, and how often nobody has answered since.
+        let (mut stopped, mut silent_looks) = (None, 0);
         loop {
             let error = match device.identify() {
                 Ok(identity) => return Ok(identity),
@@ -147,10 +152,18 @@ impl Slot {
                     said = None;
                     self.tell(Report::Step(Step::PutDeviceIn, None))?;
                 }
-                // Nobody is there yet.
-                (Code::DeviceSilent | Code::DeviceGone, _) => {
+                // Nobody is there yet. One that was there and does not come back by itself may have switched itself off.
+                (code @ (Code::DeviceSilent | Code::DeviceGone), _) => {
                     if said.take().is_some() {
                         self.tell(Report::Step(Step::PutDeviceIn, None))?;
+                    }
+                    silent_looks += 1;
+                    if code == Code::DeviceGone {
+                        (stopped, silent_looks) = (Some(Fault::of(&error)), 0);
+                    } else if silent_looks >= SILENT_LOOKS_MIN
+                        && let Some(fault) = stopped.take()
+                    {
+                        self.tell(Report::Step(Step::PutDeviceIn, Some(fault)))?;
                     }
                 }
                 // Somebody is there, but it is not what it should be: said once, not at every look.
@@ -226,4 +239,63 @@ fn same(found: &DeviceConnectionString, sent: &DeviceConnectionString) -> bool {
     found.host_name.eq_ignore_ascii_case(&sent.host_name)
         && found.device_id == sent.device_id
         && found.key.fingerprint() == sent.key.fingerprint()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc::sync_channel};
+
+    use super::*;
+
+    /// A device that switched itself off while its timer was stopped: it answers nothing any more.
+    struct SwitchedOff {
+        stopped: bool,
+    }
+
+    impl Device for SwitchedOff {
+        fn identify(&mut self) -> Result<Identity, DeviceError> {
+            let port = "port".to_owned();
+            let first = !std::mem::replace(&mut self.stopped, true);
+            Err(if first { Why::Stopped { port, doing: "stop its timer" } } else { Why::Silent { port } }.into())
+        }
+
+        fn write(&mut self, _: &DeviceConnectionString) -> Result<Evidence, DeviceError> {
+            unreachable!("it never comes")
+        }
+
+        fn read_back(&mut self) -> Result<Option<DeviceConnectionString>, DeviceError> {
+            unreachable!("it never comes")
+        }
+
+        fn finish(&mut self) -> Result<(), DeviceError> {
+            unreachable!("it never comes")
+        }
+
+        fn present(&mut self) -> Result<bool, DeviceError> {
+            Ok(false)
+        }
+    }
+
+    #[test]
+    fn a_device_that_switched_itself_off_is_asked_for_again() {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let (orders, receiver) = sync_channel(1);
+        let tell = {
+            let said = Arc::clone(&said);
+            // Told what it waits for, the test ends it.
+            Box::new(move |report| {
+                if let Report::Step(Step::PutDeviceIn, Some(fault)) = &report {
+                    said.lock().expect("not poisoned").push(fault.clone());
+                    let _ = orders.try_send(Order::Stop);
+                }
+                true
+            })
+        };
+        let open: Open = Box::new(|_| Ok(Box::new(SwitchedOff { stopped: false })));
+        Slot { open, cancel: Arc::default(), orders: receiver, tell }.run();
+        let said = said.lock().expect("not poisoned");
+        assert_eq!(said.len(), 1);
+        assert_eq!(said[0].message, "the device at `port` stopped answering while it was asked to stop its timer");
+        assert_eq!(said[0].help, "switch the device on again, or put it back in; nothing is lost");
+    }
 }

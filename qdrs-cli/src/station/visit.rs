@@ -9,7 +9,7 @@ use qdrs_core::api::{Code, Evidence, Scope};
 use tokio::task::JoinSet;
 
 use super::{
-    End, Ready, Shop, Trouble, ended_by,
+    End, Ready, STOP_MAX, Shop, Trouble, ended_by,
     link::Link,
     queue::{ATTEMPTS_MAX, Work},
     slot::{Held, Order, Report, Unwritten},
@@ -28,6 +28,8 @@ pub(super) struct Visits {
     port: String,
     evidence: Evidence,
     anonymous: bool,
+    /// What a person does so that a device answers.
+    call: Option<&'static str>,
     /// The board that failed last, if it is still in the slot: it gets one more chance, then it has to go.
     failed_board: Option<String>,
     /// The board that was told last that all is over.
@@ -53,10 +55,16 @@ impl Visits {
             evidence,
             anonymous,
             holding,
+            call: None,
             failed_board: None,
             ended: None,
             ahead: JoinSet::new(),
         }
+    }
+
+    /// The same, with what a person does so that a device answers.
+    pub(super) fn with_call(self, call: Option<&'static str>) -> Self {
+        Self { call, ..self }
     }
 
     /// Serves devices until the run ends. Returns why the slot is out of use, if it is.
@@ -86,10 +94,11 @@ impl Visits {
                     self.link.order(order);
                     // A device is told to the end that all is over, even when this was the last one.
                     if finishing {
-                        if self.finished().await.is_err() {
-                            return Some(self.broken());
+                        match self.finished().await {
+                            Ok(true) => self.note_left().await,
+                            Ok(false) => {}
+                            Err(Lost) => return Some(self.broken()),
                         }
-                        self.note_left().await;
                     }
                 }
                 Some(Report::Step(step, fault)) => self.show(step, None, fault),
@@ -299,10 +308,25 @@ impl Visits {
         Order::SetAside
     }
 
-    /// Waits for the end of writing, whatever else happens.
+    /// Waits for the end of writing, whatever else happens; after a stop the driver hurries, and not for long.
     async fn written(&mut self, serial: &str) -> Result<Result<Held, Unwritten>, Lost> {
+        let shop = Arc::clone(&self.shop);
+        let mut hurried = false;
         loop {
-            match self.link.report().await.ok_or(Lost)? {
+            let report = tokio::select! {
+                biased;
+                report = self.link.report() => report.ok_or(Lost)?,
+                () = shop.interrupted(), if !hurried => {
+                    self.link.hurry();
+                    hurried = true;
+                    continue;
+                }
+                () = shop.interrupted_for(STOP_MAX) => {
+                    let fault = Fault::new(Code::Interrupted, "the device did not say in time that it has taken its credential");
+                    return Ok(Err(Unwritten { fault, touched: true }));
+                }
+            };
+            match report {
                 Report::Written(written) => return Ok(written),
                 Report::Step(step, fault) => self.show(step, Some(serial), fault),
                 Report::Out(_) => return Err(Lost),
@@ -311,14 +335,22 @@ impl Visits {
         }
     }
 
-    async fn finished(&mut self) -> Result<(), Lost> {
+    /// Waits until the device was told that all is over. False if the operator wanted to stop before: it may still be there,
+    /// and the next run asks for it to be taken out.
+    async fn finished(&mut self) -> Result<bool, Lost> {
+        let shop = Arc::clone(&self.shop);
         loop {
-            match self.link.report().await.ok_or(Lost)? {
-                Report::Finished(None) => return Ok(()),
+            let report = tokio::select! {
+                biased;
+                report = self.link.report() => report.ok_or(Lost)?,
+                () = shop.interrupted_for(STOP_MAX) => return Ok(false),
+            };
+            match report {
+                Report::Finished(None) => return Ok(true),
                 Report::Finished(Some(fault)) => {
                     let text = format!("the device took its credential but not the end of its visit: {}", fault.message);
                     self.shop.screen.show(&Event::Notice { slot: Some(self.slot), text });
-                    return Ok(());
+                    return Ok(true);
                 }
                 Report::Step(step, fault) => self.show(step, None, fault),
                 Report::Out(_) => return Err(Lost),
@@ -353,7 +385,8 @@ impl Visits {
     }
 
     fn show(&self, step: Step, serial: Option<&str>, fault: Option<Fault>) {
-        self.shop.show_slot(self.slot, step, serial, fault);
+        let hint = self.call.filter(|_| step == Step::PutDeviceIn);
+        self.shop.show_slot(self.slot, step, serial, hint, fault);
     }
 }
 

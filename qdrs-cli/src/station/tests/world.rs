@@ -281,13 +281,13 @@ impl Tray {
         let (tray, name) = (self.clone(), port.to_owned());
         let open = Box::new(move |_| {
             if tray.place().no_port {
-                return Err(Why::Port(PortError::Missing { port: name.clone() }).into());
+                return Err(Why::Port(PortError::Missing { port: name.clone(), there: Vec::new() }).into());
             }
             Ok(Box::new(tray.clone()) as Box<dyn Device>)
         });
         let place = self.place();
         let evidence = place.evidence.unwrap_or(Evidence::ReadBack);
-        SlotPlan { port: port.to_owned(), open, evidence, anonymous: place.anonymous }
+        SlotPlan { port: port.to_owned(), open, evidence, call: None, anonymous: place.anonymous }
     }
 }
 
