@@ -2,6 +2,8 @@
 //!
 //! Looks only: no port is opened and no byte is sent, since it may be a scanner, a machine, or a board at work.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{Table, presets};
 use qdrs_core::api::Code;
 use serde::Serialize;
@@ -79,6 +81,14 @@ fn table(ports: &[Listed]) -> String {
         table.add_row(cells.map(printable));
     }
     let mut text = table.trim_fmt() + "\n";
+    for (several, number) in indistinct(ports) {
+        let names = several.iter().map(|port| port.port.as_str()).collect::<Vec<_>>().join(", ");
+        let number = match number {
+            Some(number) => format!("have the same serial number `{}`", printable(number)),
+            None => "have no serial number".to_owned(),
+        };
+        text.push_str(&format!("\n{names} {number}: `/dev/serial/by-id` can't tell them apart, the socket can\n"));
+    }
     let mut places = ports.iter().filter_map(|port| Some((port, port.place.as_deref()?))).peekable();
     if places.peek().is_some() {
         text.push_str("\nnames that stay with the socket, for `--port`:\n");
@@ -89,10 +99,50 @@ fn table(ports: &[Listed]) -> String {
     text
 }
 
+/// Groups of ports that have one name in `/dev/serial/by-id`: adapters of one make with one serial number, or with none.
+fn indistinct(ports: &[Listed]) -> Vec<(Vec<&Listed>, Option<&str>)> {
+    let mut groups: BTreeMap<_, Vec<&Listed>> = BTreeMap::new();
+    for port in ports {
+        if let Some(usb) = &port.usb {
+            groups.entry((&usb.id, usb.serial_number.as_deref(), usb.interface)).or_default().push(port);
+        }
+    }
+    let several = groups.into_iter().filter(|(_, ports)| ports.len() > 1);
+    several.map(|((_, number, _), ports)| (ports, number)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::port::list::Usb;
+
+    #[test]
+    fn adapters_that_only_their_socket_tells_apart_are_named() {
+        let adapter = |port: &str, socket: &str, number: Option<&str>| {
+            let own = some().swap_remove(0);
+            let usb = own.usb.map(|usb| Usb {
+                id: "1a86:7523".to_owned(),
+                location: Some(socket.to_owned()),
+                serial_number: number.map(str::to_owned),
+                interface: None,
+                ..usb
+            });
+            Listed { port: port.to_owned(), place: Some(format!("/dev/serial/by-path/usb-{socket}")), usb, ..own }
+        };
+        let ports = [
+            adapter("/dev/ttyUSB0", "1-1", None),
+            adapter("/dev/ttyUSB1", "1-2", None),
+            adapter("/dev/ttyUSB2", "1-3", Some("0001")),
+            adapter("/dev/ttyUSB3", "1-4", Some("0001")),
+            adapter("/dev/ttyUSB4", "1-5", Some("A7")),
+        ];
+        let text = table(&ports);
+        let none = "/dev/ttyUSB0, /dev/ttyUSB1 have no serial number: `/dev/serial/by-id` can't tell them apart, the socket can";
+        let same = "/dev/ttyUSB2, /dev/ttyUSB3 have the same serial number `0001`: `/dev/serial/by-id` can't";
+        assert!(text.contains(none) && text.contains(same) && text.matches("tell them apart").count() == 2, "{text}");
+        assert!(text.contains("  /dev/ttyUSB1  /dev/serial/by-path/usb-1-2\n"), "{text}");
+        assert_eq!(table(&some()).matches("tell them apart").count(), 0);
+    }
 
     fn some() -> Vec<Listed> {
         let usb = Usb {

@@ -87,6 +87,11 @@ pub fn usb_of_port(name: &str) -> Option<Usb> {
     list().ok()?.into_iter().find(|listed| listed.port == node || listed.port == name)?.usb
 }
 
+/// The names of the ports that are plugged in, each for people; empty where the system does not tell.
+pub fn names() -> Vec<String> {
+    list().unwrap_or_default().into_iter().map(|listed| format!("`{}`", listed.port)).collect()
+}
+
 /// Is a port of that name plugged in?
 pub(super) fn exists(name: &str) -> bool {
     list().is_ok_and(|ports| ports.iter().any(|listed| listed.port.eq_ignore_ascii_case(name.trim_start_matches(r"\\.\"))))
