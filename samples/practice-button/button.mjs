@@ -48,6 +48,8 @@ const OPTIONS = {
   noise: { type: "boolean", default: false },
   seed: { type: "string", default: "1" },
   deaf: { type: "string", default: "0" },
+  boot: { type: "string", default: "0" }, // How long it takes to start, in ms.
+  lag: { type: "string", default: "0" }, // What came while it started is taken a byte at a time, each after so many ms.
   cut: { type: "string" },
   "cut-in-rename": { type: "string" },
   "cut-op": { type: "string" },
@@ -169,6 +171,8 @@ function Board(slot, options) {
   let offWanted = false;
   let timerRuns = false;
   let deafUntil = 0;
+  let late = 0; // So many of the bytes that wait came while it started.
+  let lagUntil = 0;
   let raw = false;
   let source = []; // The line that the raw REPL has so far.
   let paste = null; // The raw paste that is under way: { source, credit }.
@@ -322,6 +326,7 @@ function Board(slot, options) {
     source = [];
     raw = false;
     const mp = await loadMicroPython({ heapsize: 128 * 1024, stdin: () => null, stdout: output, stderr: output, linebuffer: false });
+    await new Promise((done) => setTimeout(done, Number(options.boot)));
     if (mine !== generation || !on) return;
     mountFlash(mp);
     mp.runPython(PRELUDE);
@@ -341,6 +346,7 @@ function Board(slot, options) {
     raw = intoRaw;
     say(intoRaw ? "raw REPL; CTRL-B to exit\r\n>" : `\r\n${BANNER}\r\nType "help()" for more information.\r\n>>> `);
     if (Number(options.deaf) > 0) deafUntil = Math.max(deafUntil, Date.now() + Number(options.deaf) * second);
+    late = Number(options.lag) > 0 ? queue.length : 0;
     pump();
   };
 
@@ -410,6 +416,17 @@ function Board(slot, options) {
     if (busy || !micropython) return;
     if (Date.now() < deafUntil) {
       setTimeout(pump, deafUntil - Date.now() + 1);
+      return;
+    }
+    if (Date.now() < lagUntil) return;
+    if (late > 0 && queue.length) {
+      late -= 1;
+      lagUntil = Date.now() + Number(options.lag);
+      busy = true;
+      take(queue.shift());
+      busy = false;
+      afterwards();
+      setTimeout(pump, Number(options.lag) + 1);
       return;
     }
     busy = true;

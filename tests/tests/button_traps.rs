@@ -196,6 +196,12 @@ fn boot_noise_and_prints_and_leftovers_are_no_answers() {
 }
 
 #[test]
+fn a_slow_start_is_waited_for_and_its_late_prompts_are_no_answers() {
+    // Each of the prompts that it was asked for while it started comes by itself, long after the one before.
+    passes(&Flash::fresh(), &["--boot", "3000", "--lag", "200"], &factory_text());
+}
+
+#[test]
 fn raw_paste_is_used_where_there_is_one() {
     passes(&Flash::fresh(), &["--firmware", "new"], &factory_text());
 }

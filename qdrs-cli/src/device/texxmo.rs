@@ -324,9 +324,8 @@ impl Texxmo {
     }
 }
 
-impl Device for Texxmo {
-    fn identify(&mut self) -> Result<Identity, DeviceError> {
-        self.session.reopen()?;
+impl Texxmo {
+    fn meet(&mut self) -> Result<Identity, DeviceError> {
         self.session.forget();
         (self.known, self.defined, self.extended, self.left) = (false, false, false, false);
         (self.ticking_until, self.found) = (None, None);
@@ -339,6 +338,13 @@ impl Device for Texxmo {
         }
         debug!(port = self.session.name, firmware = identity.firmware, hardware_id = identity.hardware_id, "a device has come");
         Ok(identity)
+    }
+}
+
+impl Device for Texxmo {
+    fn identify(&mut self) -> Result<Identity, DeviceError> {
+        self.session.reopen()?;
+        self.meet().map_err(|error| self.session.blame(error))
     }
 
     fn write(&mut self, credential: &DeviceConnectionString) -> Result<Evidence, DeviceError> {

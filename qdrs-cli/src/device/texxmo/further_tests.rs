@@ -29,7 +29,7 @@ fn some() -> ButtonSettings {
 
 fn slot(ending: Ending, further: ButtonSettings, options: Options) -> (Peer, Texxmo) {
     let peer = Peer::start(options);
-    let slot = Texxmo::open(&peer.port, ending, Cancel(Arc::default())).expect("opens").with(Arc::new(further));
+    let slot = Texxmo::open(&peer.port, ending, Cancel::of(Arc::default())).expect("opens").with(Arc::new(further));
     (peer, slot)
 }
 

@@ -42,6 +42,8 @@ pub(super) struct Options {
     pub(super) flip_at: Option<usize>,
     /// The host's byte of that number does not arrive; once.
     pub(super) lose_at: Option<usize>,
+    /// Another program types these bytes before the host's byte of that number arrives; once.
+    pub(super) typed_at: Option<(usize, &'static [u8])>,
     /// From the host's byte of that number on it is silent.
     pub(super) die_at: Option<usize>,
     /// Starts anew instead of running the first piece with this text in it; says so or not.
@@ -182,6 +184,9 @@ impl Speaker {
         };
         if self.options.die_at.is_some_and(|die| at >= die) || self.options.lose_at == Some(at) {
             return;
+        }
+        if let Some((_, typed)) = self.options.typed_at.take_if(|(typed, _)| *typed == at) {
+            typed.iter().for_each(|byte| self.take(*byte));
         }
         let byte = if self.options.flip_at == Some(at) { byte ^ 0x01 } else { byte };
         self.take(byte);

@@ -126,7 +126,7 @@ impl Session {
         if self.port.is_none() {
             let port = Port::open(&self.name).map_err(|error| match error {
                 // It was there once, so its name is right: the device is out, or the system is still setting it up.
-                PortError::Missing { port } | PortError::Denied { port, .. } | PortError::Unreachable { port, .. } => {
+                PortError::Missing { port, .. } | PortError::Denied { port, .. } | PortError::Unreachable { port, .. } => {
                     PortError::Gone { port }
                 }
                 other => other,
@@ -151,6 +151,15 @@ impl Session {
         self.port.is_some()
     }
 
+    /// Why a device was not understood: because another program takes its answers away, where one is known to be there.
+    pub(super) fn blame(&mut self, error: DeviceError) -> DeviceError {
+        let is_line = !matches!(error.why, Why::Interrupted | Why::Port(_) | Why::OtherDevice { .. } | Why::FilesLost { .. });
+        match self.port.as_mut().filter(|_| is_line).and_then(Port::shared_with) {
+            Some(holder) => DeviceError { why: Why::Shared { port: self.name.clone(), holder }, ..error },
+            None => error,
+        }
+    }
+
     /// Does something with the port, and lets go of it when it went away.
     fn with_port<T>(&mut self, act: impl FnOnce(&mut Port) -> Result<T, PortError>) -> Result<T, DeviceError> {
         let gone = || PortError::Gone { port: self.name.clone() };
@@ -171,10 +180,7 @@ impl Session {
                 Some(step) => return Ok(Some(step)),
                 None => {}
             }
-            if !self.committed && self.cancel.is_set() {
-                return Err(Why::Interrupted.into());
-            }
-            if Instant::now() >= deadline {
+            if Instant::now() >= self.cancel.limit(deadline, self.committed)? {
                 return Ok(None);
             }
             let count = self.with_port(|port| port.receive(&mut *buffer))?;
@@ -336,14 +342,16 @@ impl Session {
     }
 
     fn await_answer(&mut self) -> Result<Answer, Attempt> {
-        let mut deadline = after(ACCEPT_MS_MAX);
+        let (mut deadline, mut accepted) = (after(ACCEPT_MS_MAX), false);
         loop {
             match self.next(deadline)? {
                 Some(Step::Answer(answer)) => return Ok(answer),
                 Some(Step::Restarted) => return Err(self.restarted().into()),
                 // It forgot what was on its line.
-                Some(Step::Ready) => return Err(Attempt::Garbled),
-                Some(Step::Accepted | Step::Enough) => deadline = after(ANSWER_MS_MAX),
+                Some(Step::Ready) if accepted => return Err(Attempt::Garbled),
+                // It is late, and answers to what it was asked before.
+                Some(Step::Ready) => deadline = after(ACCEPT_MS_MAX),
+                Some(Step::Accepted | Step::Enough) => (deadline, accepted) = (after(ANSWER_MS_MAX), true),
                 Some(Step::Window(_) | Step::NoPaste | Step::More | Step::Corrupt) => {}
                 None => return Err(Attempt::Silent),
             }

@@ -26,7 +26,7 @@ fn credential() -> DeviceConnectionString {
 
 fn slot(options: Options) -> (Peer, Texxmo) {
     let peer = Peer::start(options);
-    let slot = Texxmo::open(&peer.port, Ending::PowerOff, Cancel(Arc::default())).expect("opens");
+    let slot = Texxmo::open(&peer.port, Ending::PowerOff, Cancel::of(Arc::default())).expect("opens");
     (peer, slot)
 }
 
@@ -160,7 +160,7 @@ fn a_board_in_the_place_of_another_is_not_written_even_if_it_has_our_helpers() {
 fn an_order_to_the_timer_that_came_garbled_is_repeated() {
     for answer in ["3", "11y", "no"] {
         let peer = Peer::start(Options { says_once: Some(("import control", answer)), ..Options::default() });
-        let mut slot = Texxmo::open(&peer.port, Ending::PowerOff, Cancel(Arc::default())).expect("opens");
+        let mut slot = Texxmo::open(&peer.port, Ending::PowerOff, Cancel::of(Arc::default())).expect("opens");
         slot.identify().unwrap_or_else(|error| panic!("{answer}: {error}"));
     }
 }
@@ -180,7 +180,7 @@ fn what_the_button_cannot_hold_is_refused_before_a_byte_is_sent() {
 fn the_operator_can_stop_while_nothing_is_written() {
     let peer = Peer::start(Options { deaf: Duration::from_secs(20), ..Options::default() });
     let flag = Arc::new(AtomicBool::default());
-    let mut slot = Texxmo::open(&peer.port, Ending::PowerOff, Cancel(Arc::clone(&flag))).expect("opens");
+    let mut slot = Texxmo::open(&peer.port, Ending::PowerOff, Cancel::of(Arc::clone(&flag))).expect("opens");
     let stopper = thread::spawn(move || {
         thread::sleep(Duration::from_millis(500));
         flag.store(true, Ordering::Relaxed);
@@ -201,6 +201,29 @@ fn a_byte_garbled_or_lost_anywhere_costs_time_and_nothing_else() {
                         [Options { flip_at: Some(at), ..Options::default() }, Options { lose_at: Some(at), ..Options::default() }]
                     {
                         whole_visit(options).unwrap_or_else(|error| panic!("byte {at} of {total}: {error}"));
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn what_another_program_types_at_any_moment_is_never_stored() {
+    const TYPED: [&[u8]; 7] = [b"AT\r", b"x", b"\r", b"\x08", b"\x7e\x00\x78\xf0\x7e", b"\x03", b"\x04"];
+    let total = whole_visit(Options::default()).expect("passes").seen().host_bytes;
+    let steps: Vec<usize> = (0..total).step_by(if cfg!(debug_assertions) { 7 } else { 1 }).collect();
+    thread::scope(|scope| {
+        for group in steps.chunks(steps.len().div_ceil(16)) {
+            scope.spawn(move || {
+                for &at in group {
+                    let typed = TYPED[at % TYPED.len()];
+                    // Whoever passes has compared what the device holds.
+                    let visited = whole_visit(Options { typed_at: Some((at, typed)), ..Options::default() });
+                    let story = format!("{typed:?} before byte {at} of {total}");
+                    if let Ok(peer) = visited {
+                        let values = peer.seen().values.unwrap_or_else(|| panic!("{story}: nothing is stored"));
+                        assert_eq!(values[..2], ["h.azure-devices.net", "QD-1"], "{story}");
                     }
                 }
             });

@@ -192,6 +192,8 @@ impl RawRepl {
         for &byte in bytes {
             if let Some(step) = self.known_text(byte) {
                 match step {
+                    // A device that was slow to start answers late to what it was asked before; the answer is still to come.
+                    Step::Ready if self.awaits_answer() => {}
                     Step::Ready => self.begin(Expect::Nothing),
                     // An answer that was begun will never end; the texts after a restart are no answer.
                     Step::Restarted => self.begin(Expect::Nothing),
@@ -202,6 +204,11 @@ impl RawRepl {
                 self.take(byte, steps);
             }
         }
+    }
+
+    /// True while the answer to plain source has not begun.
+    fn awaits_answer(&self) -> bool {
+        matches!(self.expect, Expect::Plain { accepted: false, .. })
     }
 
     /// Texts that mean the same wherever they come.

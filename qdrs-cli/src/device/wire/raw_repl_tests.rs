@@ -104,6 +104,16 @@ fn a_restart_and_a_lost_file_system_are_heard_in_the_middle_of_an_answer() {
 }
 
 #[test]
+fn late_prompts_before_an_answer_are_no_answer_and_a_prompt_inside_one_ends_it() {
+    let late = b"\r\nraw REPL; CTRL-B to exit\r\n>\r\nraw REPL; CTRL-B to exit\r\n>OKQ1:x:Z\r\n\x04\x04>";
+    let found = steps(Asked::Plain, late);
+    assert_eq!(found[..3], [Step::Ready, Step::Ready, Step::Accepted]);
+    assert!(matches!(&found[3], Step::Answer(answer) if answer.fenced("1") == Some(b"x")));
+    let cleared = steps(Asked::Plain, b"OKQ1:half\r\nraw REPL; CTRL-B to exit\r\n>OK\x04\x04>");
+    assert_eq!(cleared, [Step::Accepted, Step::Ready]);
+}
+
+#[test]
 fn a_resync_ends_an_answer_that_never_came() {
     let mut repl = repl(Asked::Plain);
     let mut steps = VecDeque::new();
