@@ -184,6 +184,9 @@ problems! {
     HubNotConfigured = "hub-not-configured", Some(503), Owner, false, Device, "The service's configuration does not have this hub",
         "the owner names the hub with that host in the service's config, as `[hubs.NAME]` with its `connection_file` and any NAME, \
          and starts the service again";
+    PolicyNotConfigured = "policy-not-configured", Some(503), Owner, false, Refused, "The service's configuration does not have this policy",
+        "the owner puts the policy back into the service's config, as `[policies.NAME]`, and starts the service again; what is open \
+         already can be finished without it";
     LedgerUnavailable = "ledger-unavailable", Some(503), Nobody, true, Unreachable, "The ledger can't be used right now",
         "QDRS asks again by itself; if it lasts, check the service's disk";
     NotSupported = "not-supported", Some(501), Engineer, false, Device, "This version can't do that yet",

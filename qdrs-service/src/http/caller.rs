@@ -20,8 +20,8 @@ use qdrs_core::{
 
 use super::{App, answer};
 use crate::{
-    ledger::{Access, AccessState},
-    registrar::Refusal,
+    ledger::Access,
+    registrar::{Refusal, check_access},
 };
 
 /// A body that takes longer to arrive is given up.
@@ -90,31 +90,11 @@ pub async fn authenticate(app: &App, wish: Wish, request: Request) -> Result<Cal
     };
     claim.verify(&access.keys.signing, &body).map_err(|error| signature(&error))?;
     let caller = Caller { access, job, body };
-    check_state(&caller.access, wish, now).map_err(|refusal| caller.refuse(refusal))?;
+    check_access(&caller.access, wish == Wish::Confirm).map_err(|refusal| caller.refuse(refusal))?;
     app.gate
         .code(caller.access.key_id, caller.access.rate_per_minute)
         .map_err(|wait| caller.refuse(answer::wait(Code::CodeRateLimited, wait)))?;
     Ok(caller)
-}
-
-/// May a code in this state have its wish?
-fn check_state(access: &Access, wish: Wish, now: Timestamp) -> Result<(), Refusal> {
-    let name = &access.name;
-    let confirms = wish == Wish::Confirm;
-    match access.state {
-        AccessState::Revoked => return Err(answer::bad(Code::AccessCodeRevoked, format!("the owner revoked `{name}`"))),
-        AccessState::Suspended if !confirms => {
-            return Err(answer::bad(Code::AccessCodeSuspended, format!("the owner suspended `{name}`")));
-        }
-        AccessState::Suspended | AccessState::Active => {}
-    }
-    match (access.not_before, access.expires) {
-        (Some(from), _) if now < from => Err(answer::bad(Code::AccessCodeNotYetValid, format!("`{name}` is valid from {from}"))),
-        (_, Some(until)) if now >= until && !confirms => {
-            Err(answer::bad(Code::AccessCodeExpired, format!("`{name}` expired at {until}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn signature(error: &SignatureError) -> Refusal {

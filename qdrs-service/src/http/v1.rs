@@ -151,7 +151,7 @@ pub async fn policy(State(app): State<App>, request: Request) -> Result<Json<Pol
 )]
 pub async fn access(State(app): State<App>, request: Request) -> Result<Json<AccessInfo>, Refusal> {
     let caller = authenticate(&app, Wish::Ask, request).await?;
-    app.registrar.access_info(&caller.access).map(Json).map_err(|refusal| caller.refuse(refusal))
+    Ok(Json(app.registrar.access_info(&caller.access)))
 }
 
 /// Who is calling, then what about: nobody without a code hears what the service thinks of a serial.

@@ -48,6 +48,19 @@ impl AccessState {
     }
 }
 
+/// Why an access code may not be used now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// By the owner, for good.
+    Revoked,
+    /// By the owner, for now.
+    Suspended,
+    /// Its first moment has not come.
+    NotYetValid(Timestamp),
+    /// Its last moment is past.
+    Expired(Timestamp),
+}
+
 /// What the service knows of an access code: its public keys, and what the owner allows it.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -83,6 +96,22 @@ pub struct Access {
     pub state: AccessState,
     /// When the owner made it.
     pub created_at: Timestamp,
+}
+
+impl Access {
+    /// Why the code may not have a credential at that moment; `None` if it may.
+    pub fn stopped(&self, now: Timestamp) -> Option<Stopped> {
+        match self.state {
+            AccessState::Revoked => return Some(Stopped::Revoked),
+            AccessState::Suspended => return Some(Stopped::Suspended),
+            AccessState::Active => {}
+        }
+        match (self.not_before, self.expires) {
+            (Some(from), _) if now < from => Some(Stopped::NotYetValid(from)),
+            (_, Some(until)) if now >= until => Some(Stopped::Expired(until)),
+            _ => None,
+        }
+    }
 }
 
 /// One attempt at a registration: what is known of it from its first moment on.
@@ -122,6 +151,10 @@ pub struct Reservation {
     pub columns: BTreeMap<String, String>,
     /// The reservation that this one took over, if any.
     pub replaces: Option<Uuid>,
+    /// The least evidence that the policy asked for then. `None` in ledgers that did not keep it.
+    pub least_evidence: Option<Evidence>,
+    /// The board that a list of the policy named for the serial then.
+    pub listed_board: Option<String>,
     /// When it was made.
     pub reserved_at: Timestamp,
 }
@@ -204,8 +237,26 @@ pub struct Record {
     pub life: Life,
     /// Since when.
     pub since: Timestamp,
-    /// The fingerprint of every key ever sent to the hub for it.
-    pub sent: Vec<Fingerprint>,
+}
+
+/// A reservation as it stands, with what else decides whether its credential may leave the service; read at one moment.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The reservation.
+    pub record: Record,
+    /// The access code that registered it.
+    pub access: Access,
+    /// True once the books of its batch are closed.
+    pub batch_closed: bool,
+}
+
+/// Which attempt at a device sent a key to the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SentBy {
+    /// The one that was asked about.
+    Itself,
+    /// An earlier one, which was released or taken over.
+    Predecessor,
 }
 
 /// What a board was confirmed as.
@@ -243,6 +294,8 @@ pub enum NotReserved {
     BoardTaken { hardware_id: String, serial: String },
     /// The batch does not take it.
     NoPlace(NoPlace),
+    /// The access code was stopped meanwhile.
+    Stopped(Box<Access>),
     /// The ledger can't be used.
     Ledger(LedgerError),
 }
@@ -269,6 +322,8 @@ pub enum NotReworked {
     UsedUp(u64),
     /// The books of its batch are closed.
     Closed { batch: String },
+    /// The access code was stopped meanwhile.
+    Stopped(Box<Access>),
     /// The ledger can't be used.
     Ledger(LedgerError),
 }
@@ -393,6 +448,10 @@ pub trait Ledger: Send + Sync {
     fn find_serial(&self, policy: String, serial: String) -> Boxed<'_, Result<Option<Record>, LedgerError>>;
     /// The attempt of that id.
     fn find(&self, reservation: Uuid) -> Boxed<'_, Result<Option<Record>, LedgerError>>;
+    /// The attempt of that id, with its access code and whether its batch is closed.
+    fn standing(&self, reservation: Uuid) -> Boxed<'_, Result<Option<Standing>, LedgerError>>;
+    /// The name of every policy that a serial was ever reserved under.
+    fn policies(&self) -> Boxed<'_, Result<Vec<String>, LedgerError>>;
 
     /// -> *reserved*: checks quota, board and uniqueness and inserts, with the fingerprint of the first key.
     fn reserve(&self, new: Reservation, key: Fingerprint, limits: PolicyLimits) -> Boxed<'_, Result<Record, NotReserved>>;
@@ -410,6 +469,8 @@ pub trait Ledger: Send + Sync {
     /// Adds the fingerprint of a key that is about to be sent, or notes that it is about to be sent again. False if it is no
     /// longer *reserved*.
     fn add_key(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>>;
+    /// Removes the fingerprint of a key that no call can have put into the hub: each was answered, and none had an effect.
+    fn forget_key(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<(), LedgerError>>;
     /// *reserved* -> *issued*. False if it stands elsewhere by now. `answered`: the key whose every call to the hub has been
     /// answered.
     fn issue(&self, id: Uuid, key: Fingerprint, answered: Option<Fingerprint>) -> Boxed<'_, Result<bool, LedgerError>>;
@@ -440,8 +501,8 @@ pub trait Ledger: Send + Sync {
     fn scrap(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>>;
     /// When the last call to the hub was sent whose answer is not known; none when all are answered.
     fn unanswered_since(&self, id: Uuid) -> Boxed<'_, Result<Option<Timestamp>, LedgerError>>;
-    /// Was the key sent for that device by an attempt that is released by now?
-    fn was_sent(&self, hub_host: String, device_id: String, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>>;
+    /// Which attempt at the device of that reservation sent the key: itself, or one that is released by now. `None`: neither.
+    fn sent_by(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<Option<SentBy>, LedgerError>>;
     /// The serials that live in hubs of other hosts than these, by host.
     fn serials_at_other_hosts(&self, known: Vec<String>) -> Boxed<'_, Result<Vec<SerialsAtHost>, LedgerError>>;
     /// Every attempt at the serial, the oldest first.

@@ -1,14 +1,16 @@
 //! The registrar's refusals in words: each case of what the ledger found has its own sentence.
 
+use jiff::Timestamp;
 use qdrs_core::{
+    access::KeyId,
     api::{Code, Kind},
     explain::Explain as _,
     policy::{Policy, nearest},
-    serial::{Serial, SerialError},
+    serial::SerialError,
 };
 
 use super::{Refusal, refusal::moment};
-use crate::ledger::{Access, Life, NotReserved, Record, batch::NoPlace};
+use crate::ledger::{Access, Life, NotReserved, Record, Stopped, batch::NoPlace};
 
 /// How many valid serials are named that a refused one may have been.
 const NEAREST_MAX: usize = 3;
@@ -22,10 +24,38 @@ pub(super) fn invalid(policy: &Policy, caller: &Access, sent: &str, error: &Seri
     Refusal::new(error.code(), near.map_or_else(|| error.to_string(), |near| format!("{error}; {near}")))
 }
 
-pub(super) fn not_reserved(not: NotReserved, caller: &Access, asked: &Serial) -> Refusal {
+/// May the code be used now? One that is suspended or expired may still confirm what it has fetched.
+///
+/// # Errors
+/// The refusal that says why not.
+pub fn check_access(access: &Access, confirms: bool) -> Result<(), Refusal> {
+    match access.stopped(Timestamp::now()) {
+        None => Ok(()),
+        Some(Stopped::Suspended | Stopped::Expired(_)) if confirms => Ok(()),
+        Some(why) => Err(stopped(&access.name, why)),
+    }
+}
+
+fn stopped(name: &str, why: Stopped) -> Refusal {
+    match why {
+        Stopped::Revoked => Refusal::new(Code::AccessCodeRevoked, format!("the owner revoked `{name}`")),
+        Stopped::Suspended => Refusal::new(Code::AccessCodeSuspended, format!("the owner suspended `{name}`")),
+        Stopped::NotYetValid(from) => Refusal::new(Code::AccessCodeNotYetValid, format!("`{name}` is valid from {from}")),
+        Stopped::Expired(until) => Refusal::new(Code::AccessCodeExpired, format!("`{name}` expired at {until}")),
+    }
+}
+
+/// The refusal of a deed that found the code stopped.
+pub(super) fn stopped_meanwhile(access: &Access) -> Refusal {
+    // A code that was stopped and set going again within the deed may simply ask once more.
+    let again = || Refusal::new(Code::InProgress, format!("`{}` was stopped for a moment", access.name));
+    check_access(access, false).err().unwrap_or_else(again)
+}
+
+pub(super) fn not_reserved(not: NotReserved, caller: KeyId, asked: &str) -> Refusal {
     match not {
         NotReserved::Taken(record) => {
-            let yours = record.reservation.key_id == caller.key_id;
+            let yours = record.reservation.key_id == caller;
             match &record.life {
                 Life::Conflict { reason } if yours => Refusal::new(Code::Conflict, reason.clone()).standing(&record, yours),
                 _ => taken(&record, yours),
@@ -38,12 +68,13 @@ pub(super) fn not_reserved(not: NotReserved, caller: &Access, asked: &Serial) ->
                 record.reservation.device_id, record.reservation.serial, record.reservation.policy
             ),
         )
-        .standing(&record, record.reservation.key_id == caller.key_id),
+        .standing(&record, record.reservation.key_id == caller),
         NotReserved::CodeQuota(most) => code_quota(most),
         NotReserved::PolicyTotal(most) => policy_quota(most, "in all"),
         NotReserved::PolicyDay(most) => policy_quota(most, "today"),
-        NotReserved::BoardTaken { hardware_id, serial } => board_taken(&hardware_id, asked.as_str(), &serial),
-        NotReserved::NoPlace(why) => no_place(why, asked.as_str()),
+        NotReserved::BoardTaken { hardware_id, serial } => board_taken(&hardware_id, asked, &serial),
+        NotReserved::NoPlace(why) => no_place(why, asked),
+        NotReserved::Stopped(access) => stopped_meanwhile(&access),
         NotReserved::Ledger(error) => error.into(),
     }
 }
@@ -97,9 +128,9 @@ pub(super) fn board_taken(hardware_id: &str, serial: &str, other: &str) -> Refus
 
 /// Where the policy's list names the board of a serial, it is that one and no other. What parts the digits of a hardware
 /// id is no part of it.
-pub(super) fn check_listed_board(policy: &Policy, serial: &Serial, hardware_id: Option<&str>) -> Result<(), Refusal> {
+pub(super) fn check_listed_board(listed: Option<&str>, serial: &str, hardware_id: Option<&str>) -> Result<(), Refusal> {
     let bare = |id: &str| id.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
-    match (policy.listed_hardware_id(serial), hardware_id) {
+    match (listed, hardware_id) {
         (Some(listed), Some(found)) if bare(listed) != bare(found) => Err(Refusal::new(
             Code::WrongBoard,
             format!("board `{found}` is in the slot, but {serial} belongs to board `{listed}`"),
@@ -108,7 +139,7 @@ pub(super) fn check_listed_board(policy: &Policy, serial: &Serial, hardware_id: 
     }
 }
 
-pub(super) fn code_quota(most: u64) -> Refusal {
+fn code_quota(most: u64) -> Refusal {
     Refusal::new(Code::QuotaExhausted, format!("this access code may register {most} devices, and has"))
 }
 
@@ -119,10 +150,6 @@ pub(super) fn no_rework(allowed: u64) -> Refusal {
     }
 }
 
-pub(super) fn policy_quota(most: u64, when: &str) -> Refusal {
+fn policy_quota(most: u64, when: &str) -> Refusal {
     Refusal::new(Code::QuotaExhausted, format!("the policy allows {most} devices {when}, and they are made"))
-}
-
-pub(super) fn misconfigured(detail: String) -> Refusal {
-    Refusal::new(Code::Internal, detail)
 }

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use qdrs_core::{
     access::{KeyId, SealContext, seal},
     api::{
-        AccessInfo, Code, ConfirmRequest, Confirmation, Kind, Permission, PolicyText, RegisterRequest, Registration,
-        SerialStatus, State, VERSION,
+        AccessInfo, Code, ConfirmRequest, Confirmation, Evidence, Kind, Permission, PolicyText, RegisterRequest, Registration,
+        SerialStatus, VERSION,
     },
     connection_string::{DeviceConnectionString, DeviceKey, Fingerprint},
     explain::Explain,
@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::ledger::{
-    Access, JobHash, Ledger, Life, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation, batch::NoPlace,
+    Access, JobHash, Ledger, Life, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation, Standing, batch::NoPlace,
 };
 
 mod answer;
@@ -32,22 +32,21 @@ mod refusal;
 mod release;
 mod request;
 mod rework;
+mod terms;
 mod work;
 
 #[cfg(test)]
 mod tests;
 
-use answer::{
-    board_taken, check_listed_board, code_quota, invalid, misconfigured, no_place, not_confirmable, not_reserved, policy_quota,
-    taken,
-};
+pub use answer::check_access;
+use answer::{board_taken, check_listed_board, invalid, no_place, not_confirmable, not_reserved, taken};
 pub use hubs::Hubs;
 pub use refusal::Refusal;
 use request::{check_field, check_fields, recipient, same_request};
 use work::{Fresh, Works};
 
-/// How long a registration waits for the hub before the caller is sent away to ask again; below the 30 s at which
-/// proxies and front ends tend to give up.
+/// How long a registration waits, in all, before the caller is sent away to ask again; below the 30 s at which proxies and
+/// front ends tend to give up.
 const ANSWER_WITHIN: Duration = Duration::from_secs(25);
 
 /// How long the second of two equal requests waits for the first.
@@ -65,13 +64,15 @@ struct Shared {
     policies: BTreeMap<String, Policy>,
     works: Works<DeviceKey>,
     releases: Works<Timestamp>,
+    answer_within: Duration,
 }
 
 impl Registrar {
     /// A registrar over that ledger, with the hubs and policies by the names that access codes use.
     pub fn new(ledger: Arc<dyn Ledger>, hubs: impl Into<Hubs>, policies: BTreeMap<String, Policy>) -> Self {
         let hubs = hubs.into();
-        Self { shared: Arc::new(Shared { ledger, hubs, policies, works: Works::default(), releases: Works::default() }) }
+        let (works, releases) = (Works::default(), Works::default());
+        Self { shared: Arc::new(Shared { ledger, hubs, policies, works, releases, answer_within: ANSWER_WITHIN }) }
     }
 
     /// The access code of that key id.
@@ -85,7 +86,26 @@ impl Registrar {
     }
 
     /// Registers the serial for that job, or repeats the answer of the same job. True when it is new.
+    ///
+    /// One deadline bounds all of its waits. What it has begun goes on without it.
     pub async fn register(
+        &self,
+        caller: &Access,
+        serial: &str,
+        job: &str,
+        request: RegisterRequest,
+    ) -> Result<(Registration, bool), Refusal> {
+        let within = self.shared.answer_within;
+        let end = tokio::time::timeout(within, self.register_unbounded(caller, serial, job, request)).await;
+        end.unwrap_or_else(|_| {
+            let seconds = within.as_secs();
+            let detail =
+                format!("no answer from the hub within {seconds} s; what was begun goes on, and the same request finds it");
+            Err(Refusal::new(Code::HubSlow, detail).retry_after(Duration::from_secs(2)))
+        })
+    }
+
+    async fn register_unbounded(
         &self,
         caller: &Access,
         serial: &str,
@@ -103,16 +123,17 @@ impl Registrar {
             Some(record) => {
                 same_request(&record, serial, &request)?;
                 self.check_board(&record.reservation, request.hardware_id.as_deref()).await?;
-                self.check_batch(&record).await?;
                 let (record, key) = self.repeat(record).await?;
                 (record, key, false)
             }
             None => self.begin(caller, serial, hash, &request).await?,
         };
+        self.check_before_handing_out(record.id, key.fingerprint()).await?;
         let context = SealContext { key_id: caller.key_id, serial, idempotency_key: job, reservation: record.id };
         let credential = DeviceConnectionString { host_name: record.hub_host.clone(), device_id: record.device_id.clone(), key };
         let sealed = seal::seal(&recipient, &context, credential.reveal().as_bytes())
             .map_err(|error| Refusal::new(Code::BadRequest, error.to_string()))?;
+        let least_evidence = self.terms(&record).least_evidence;
         let registration = Registration {
             version: VERSION,
             serial: record.serial,
@@ -120,7 +141,7 @@ impl Registrar {
             hub: record.hub_host,
             reservation: record.id,
             sealed,
-            least_evidence: self.policy(&record.policy)?.least_evidence(),
+            least_evidence,
         };
         Ok((registration, new))
     }
@@ -128,9 +149,7 @@ impl Registrar {
     /// A repeat may come with another board than the first request: it must not be one that is made already.
     async fn check_board(&self, reservation: &Reservation, hardware_id: Option<&str>) -> Result<(), Refusal> {
         let Some(hardware_id) = hardware_id.filter(|id| reservation.hardware_id.as_deref() != Some(*id)) else { return Ok(()) };
-        if let (Ok(policy), Some(serial)) = (self.policy(&reservation.policy), Serial::from_record(&reservation.serial)) {
-            check_listed_board(policy, &serial, Some(hardware_id))?;
-        }
+        check_listed_board(self.terms(reservation).listed_board.as_deref(), &reservation.serial, Some(hardware_id))?;
         match self.shared.ledger.board_made_as(reservation.product.clone(), hardware_id.to_owned()).await? {
             Some(made) if (&made.policy, &made.serial) != (&reservation.policy, &reservation.serial) => {
                 Err(board_taken(hardware_id, &reservation.serial, &made.serial))
@@ -139,14 +158,21 @@ impl Registrar {
         }
     }
 
-    /// Nothing is handed out any more in a batch that is closed; what is out may still be confirmed.
-    async fn check_batch(&self, record: &Record) -> Result<(), Refusal> {
-        let (Life::Reserved | Life::Issued { .. }, Some(name)) = (&record.life, &record.reservation.batch) else { return Ok(()) };
-        match self.shared.ledger.batch(name.clone()).await? {
-            Some(batch) if batch.closed.is_some() && batch.policy == record.reservation.policy => {
-                Err(no_place(NoPlace::Closed { batch: batch.name }, &record.reservation.serial).standing(record, true))
+    /// The last look before a credential leaves, after every wait: the code may still have one, the batch is open, and the
+    /// registration is issued with that very key. New, repeated and taken over registrations all come by here.
+    async fn check_before_handing_out(&self, id: Uuid, key: Fingerprint) -> Result<(), Refusal> {
+        let Some(Standing { record, access, batch_closed }) = self.shared.ledger.standing(id).await? else {
+            return Err(Refusal::new(Code::Internal, "the reservation is gone"));
+        };
+        check_access(&access, false)?;
+        check_open(&record, batch_closed)?;
+        match &record.life {
+            Life::Issued { fingerprint } if *fingerprint == key => Ok(()),
+            Life::Releasing { reason } | Life::Released { reason } => {
+                let detail = format!("{} was {reason}", record.reservation.serial);
+                Err(Refusal::new(Code::Released, detail).standing(&record, true))
             }
-            _ => Ok(()),
+            _ => Err(taken(&record, true)),
         }
     }
 
@@ -160,7 +186,7 @@ impl Registrar {
     ) -> Result<(Reservation, DeviceKey, bool), Refusal> {
         let policy = self.policy(&caller.policy)?;
         let accepted = policy.check(serial).map_err(|error| invalid(policy, caller, serial, &error))?;
-        check_listed_board(policy, &accepted, request.hardware_id.as_deref())?;
+        check_listed_board(policy.listed_hardware_id(&accepted), accepted.as_str(), request.hardware_id.as_deref())?;
         let old = match &request.take_over {
             None => None,
             Some(take_over) => {
@@ -204,9 +230,7 @@ impl Registrar {
         match reserved {
             Ok(record) => {
                 let reservation = record.reservation.clone();
-                let key = self.settle(reservation.id, Some(Fresh { record: record.clone(), keys }), ANSWER_WITHIN).await?;
-                // The hub took its time; meanwhile the batch may have been closed.
-                self.check_batch(&record).await?;
+                let key = self.settle(reservation.id, Some(Fresh { record, keys })).await?;
                 Ok((reservation, key, true))
             }
             // Two equal requests at one moment: this one came second.
@@ -215,7 +239,7 @@ impl Registrar {
                 let (reservation, key) = self.repeat(*record).await?;
                 Ok((reservation, key, false))
             }
-            Err(not) => Err(not_reserved(not, caller, &accepted)),
+            Err(not) => Err(not_reserved(not, caller.key_id, accepted.as_str())),
         }
     }
 
@@ -223,29 +247,28 @@ impl Registrar {
     async fn repeat(&self, record: Record) -> Result<(Reservation, DeviceKey), Refusal> {
         let reservation = record.reservation.clone();
         let id = reservation.id;
+        let in_progress = || Refusal::new(Code::InProgress, "the same request is being worked on");
+        // Before the hub is asked for what could not be handed out.
+        if reservation.batch.is_some()
+            && let Some(standing) = self.shared.ledger.standing(id).await?
+        {
+            check_open(&record, standing.batch_closed)?;
+        }
         let key = match &record.life {
-            Life::Reserved => {
-                self.settle(id, None, if self.shared.works.is_running(id) { TWIN_WAITS } else { ANSWER_WITHIN }).await?
+            Life::Reserved if self.shared.works.is_running(id) => {
+                tokio::time::timeout(TWIN_WAITS, self.settle(id, None)).await.unwrap_or_else(|_| Err(in_progress()))?
             }
+            Life::Reserved => self.settle(id, None).await?,
             Life::Issued { fingerprint } => self.fetch(&record, *fingerprint).await?,
             Life::Rejected { .. } => {
                 self.shared.hubs.of(&reservation)?;
                 let keys = Keys::generate();
                 let limits = limits(self.policy(&reservation.policy)?);
                 match self.shared.ledger.reserve_again(id, keys.primary.fingerprint(), limits).await {
-                    Ok(record) => self.settle(id, Some(Fresh { record, keys }), ANSWER_WITHIN).await?,
+                    Ok(record) => self.settle(id, Some(Fresh { record, keys })).await?,
                     // Its twin was faster.
-                    Err(NotReserved::Taken(_)) => {
-                        return Err(Refusal::new(Code::InProgress, "the same request is being worked on"));
-                    }
-                    Err(NotReserved::CodeQuota(most)) => return Err(code_quota(most)),
-                    Err(NotReserved::PolicyTotal(most)) => return Err(policy_quota(most, "in all")),
-                    Err(NotReserved::PolicyDay(most)) => return Err(policy_quota(most, "today")),
-                    Err(NotReserved::NoPlace(why)) => return Err(no_place(why, &reservation.serial)),
-                    Err(NotReserved::Ledger(error)) => return Err(error.into()),
-                    Err(NotReserved::DeviceIdTaken(_) | NotReserved::BoardTaken { .. }) => {
-                        return Err(Refusal::new(Code::Internal, "a repeat met a new obstacle"));
-                    }
+                    Err(NotReserved::Taken(_)) => return Err(in_progress()),
+                    Err(not) => return Err(not_reserved(not, reservation.key_id, &reservation.serial)),
                 }
             }
             Life::Confirmed { .. } | Life::Scrapped { .. } => return Err(taken(&record, true)),
@@ -261,19 +284,7 @@ impl Registrar {
     async fn fetch(&self, record: &Record, issued: Fingerprint) -> Result<DeviceKey, Refusal> {
         let reservation = &record.reservation;
         let hub = self.shared.hubs.of(reservation)?;
-        let serial = &reservation.serial;
-        let key = held_key(reservation, hub.read(&reservation.device_id).await?, issued)
-            .map_err(|refusal| refusal.standing(record, true))?;
-        // What was taken over or confirmed while the hub was asked is no longer this caller's to have.
-        match self.shared.ledger.find(reservation.id).await? {
-            Some(Record { life: Life::Issued { fingerprint }, .. }) if fingerprint == issued => Ok(key),
-            Some(now) => Err(if now.life.state() == State::Released {
-                Refusal::new(Code::Released, format!("{serial} was released meanwhile")).standing(&now, true)
-            } else {
-                taken(&now, true)
-            }),
-            None => Err(Refusal::new(Code::Internal, "the reservation is gone")),
-        }
+        held_key(reservation, hub.read(&reservation.device_id).await?, issued).map_err(|refusal| refusal.standing(record, true))
     }
 
     /// The station claims that the device holds the credential. Idempotent.
@@ -289,11 +300,10 @@ impl Registrar {
         };
         let record = self.shared.ledger.find(request.reservation).await?.ok_or_else(unknown)?;
         let reservation = &record.reservation;
-        let policy = self.policy(&reservation.policy)?;
-        let same = reservation.serial_sent == serial || policy.normalise(serial) == reservation.serial;
-        if reservation.key_id != caller.key_id || !same {
+        if reservation.key_id != caller.key_id || !self.is_of(reservation, serial) {
             return Err(unknown());
         }
+        let terms = self.terms(reservation);
         let issued = match &record.life {
             Life::Issued { fingerprint } | Life::Confirmed { fingerprint, .. } => *fingerprint,
             _ => return Err(not_confirmable(&record)),
@@ -305,21 +315,19 @@ impl Registrar {
             )
             .standing(&record, true));
         }
-        if request.evidence < policy.least_evidence() {
+        if request.evidence < terms.least_evidence {
             return Err(Refusal::new(
                 Code::EvidenceTooWeak,
-                format!("policy `{}` asks for `{}`; `{}` is less", reservation.policy, policy.least_evidence(), request.evidence),
+                format!("policy `{}` asks for `{}`; `{}` is less", reservation.policy, terms.least_evidence, request.evidence),
             ));
         }
-        if let Some(serial) = Serial::from_record(&reservation.serial) {
-            let board = request.hardware_id.as_deref().or(reservation.hardware_id.as_deref());
-            check_listed_board(policy, &serial, board)?;
-            if let (Some(listed), None) = (policy.listed_hardware_id(&serial), board) {
-                return Err(Refusal::new(
-                    Code::WrongBoard,
-                    format!("{serial} belongs to board `{listed}`, and the device did not say which one it is"),
-                ));
-            }
+        let board = request.hardware_id.as_deref().or(reservation.hardware_id.as_deref());
+        check_listed_board(terms.listed_board.as_deref(), &reservation.serial, board)?;
+        if let (Some(listed), None) = (&terms.listed_board, board) {
+            return Err(Refusal::new(
+                Code::WrongBoard,
+                format!("{} belongs to board `{listed}`, and the device did not report its hardware id", reservation.serial),
+            ));
         }
         match self.shared.ledger.confirm(request.reservation, request.fingerprint, request.evidence, request.hardware_id).await {
             Ok(confirmed_at) => Ok(Confirmation { version: VERSION, serial: reservation.serial.clone(), confirmed_at }),
@@ -337,10 +345,10 @@ impl Registrar {
         if caller.kind == Kind::Product {
             return Err(Refusal::new(Code::NotPermitted, "a product may not ask"));
         }
-        let policy = self.policy(&caller.policy)?;
-        let normal = policy.normalise(serial);
+        let normal = self.policy(&caller.policy).map_or_else(|_| serial.to_owned(), |policy| policy.normalise(serial));
         let Some(record) = self.shared.ledger.find_serial(caller.policy.clone(), normal.clone()).await? else {
             // Who asks wants to know whether it can be made.
+            let policy = self.policy(&caller.policy)?;
             policy.check(serial).map_err(|error| invalid(policy, caller, serial, &error))?;
             return Err(Refusal::new(Code::SerialUnknown, format!("`{normal}` is not registered")));
         };
@@ -374,13 +382,14 @@ impl Registrar {
     }
 
     /// Who the caller is, and what is left to it.
-    pub fn access_info(&self, caller: &Access) -> Result<AccessInfo, Refusal> {
-        Ok(AccessInfo {
+    pub fn access_info(&self, caller: &Access) -> AccessInfo {
+        AccessInfo {
             version: VERSION,
             name: caller.name.clone(),
             kind: caller.kind,
             policy: caller.policy.clone(),
-            least_evidence: self.policy(&caller.policy)?.least_evidence(),
+            // Without the policy nothing new is made, and each registration carries its own.
+            least_evidence: self.policy(&caller.policy).map_or(Evidence::Accepted, Policy::least_evidence),
             quota: caller.quota,
             registered: caller.made,
             rework: caller.rework,
@@ -388,14 +397,14 @@ impl Registrar {
             expires: caller.expires,
             permissions: caller.permissions.clone(),
             time: Timestamp::now(),
-        })
+        }
     }
 
     fn policy(&self, name: &str) -> Result<&Policy, Refusal> {
         self.shared
             .policies
             .get(name)
-            .ok_or_else(|| misconfigured(format!("the service's configuration has no policy `{name}` (any more)")))
+            .ok_or_else(|| Refusal::new(Code::PolicyNotConfigured, format!("the service's configuration has no policy `{name}`")))
     }
 }
 
@@ -415,6 +424,17 @@ fn held_key(reservation: &Reservation, identity: Option<Identity>, issued: Finge
 
 fn disabled(reservation: &Reservation) -> Refusal {
     Refusal::new(Code::IdentityDisabled, format!("{}: the device is disabled in the hub", reservation.serial))
+}
+
+/// Nothing is handed out in a batch that is closed; what is out may still be confirmed.
+fn check_open(record: &Record, batch_closed: bool) -> Result<(), Refusal> {
+    match (&record.life, &record.reservation.batch) {
+        (Life::Reserved | Life::Issued { .. }, Some(batch)) if batch_closed => {
+            let closed = NoPlace::Closed { batch: batch.clone() };
+            Err(no_place(closed, &record.reservation.serial).standing(record, true))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The pair of keys of one identity. The second is never handed out; the hub wants both or neither.
@@ -468,6 +488,8 @@ fn reservation(
         hardware_id: request.hardware_id.clone(),
         columns: request.columns.clone(),
         replaces: None,
+        least_evidence: Some(policy.least_evidence()),
+        listed_board: policy.listed_hardware_id(serial).map(str::to_owned),
         reserved_at,
     })
 }

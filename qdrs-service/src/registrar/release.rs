@@ -142,8 +142,7 @@ impl Registrar {
         let Some(identity) = self.look(reservation).await? else { return Ok(None) };
         let ledger = &self.shared.ledger;
         if let Some(key) = identity.primary.as_ref().map(|key| key.fingerprint()) {
-            let sent = ledger.find(reservation.id).await?.is_some_and(|record| record.sent.contains(&key));
-            if sent || ledger.was_sent(reservation.hub_host.clone(), reservation.device_id.clone(), key).await? {
+            if ledger.sent_by(reservation.id, key).await?.is_some() {
                 return Ok(Some(identity));
             }
         }

@@ -11,7 +11,7 @@ use qdrs_core::api::{Code, Kind, PastRelease, RELEASES_MAX, ReleaseRequest, Rele
 
 use super::{
     Refusal, Registrar,
-    answer::{no_place, no_rework, taken},
+    answer::{no_place, no_rework, stopped_meanwhile, taken},
     disabled, held_key,
     release::stands,
     request::check_field,
@@ -39,9 +39,7 @@ impl Registrar {
         let unknown = || Refusal::new(Code::SerialUnknown, format!("no registration {id} of `{serial}` by this access code"));
         let record = self.shared.ledger.find(id).await?.ok_or_else(unknown)?;
         let reservation = &record.reservation;
-        if reservation.key_id != caller.key_id
-            || (reservation.serial_sent != serial && self.policy(&reservation.policy)?.normalise(serial) != reservation.serial)
-        {
+        if reservation.key_id != caller.key_id || !self.is_of(reservation, serial) {
             return Err(unknown());
         }
         let serial = reservation.serial.clone();
@@ -57,7 +55,7 @@ impl Registrar {
         }
         let (registrar, caller, reason) = (self.clone(), caller.clone(), format!("released: {reason}"));
         let work = async move { registrar.give_up(&caller, record, reason).await };
-        let Some(end) = self.shared.releases.join(id, work, ANSWER_WITHIN).await else {
+        let Ok(end) = tokio::time::timeout(ANSWER_WITHIN, self.shared.releases.join(id, work)).await else {
             let left = self.call_under_way(id).await?.unwrap_or_default();
             let detail = match left.as_secs() {
                 0 => format!("{serial} is being released, but the hub has not answered yet"),
@@ -90,6 +88,7 @@ impl Registrar {
                     Err(NotReworked::Closed { batch }) => {
                         return Err(no_place(NoPlace::Closed { batch }, &reservation.serial).standing(&record, true));
                     }
+                    Err(NotReworked::Stopped(access)) => return Err(stopped_meanwhile(&access)),
                     Err(NotReworked::Ledger(error)) => return Err(error.into()),
                 }
             }

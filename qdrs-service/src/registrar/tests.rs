@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use qdrs_core::{
     Boxed,
     access::{AccessCode, PublicOpeningKey},
-    api::{Evidence, TakeOver},
+    api::{State, TakeOver},
     hub::{Hub, HubError, Identity, NewIdentity},
 };
 use tokio::sync::Notify;
@@ -26,8 +26,10 @@ mod ends;
 mod guards;
 mod hubs;
 mod meanwhile;
+mod policies;
 mod release;
 mod rework;
+mod waits;
 
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,6 +53,12 @@ struct FakeHub {
     refuses: Mutex<bool>,
     /// Told when the next creation has come; it is answered when the other is told.
     holds: Mutex<Option<[Arc<Notify>; 2]>>,
+    /// The same for the next read.
+    holds_read: Mutex<Option<[Arc<Notify>; 2]>>,
+    /// Takes no more devices.
+    full: Mutex<bool>,
+    /// Told when a call has come that is never answered; the client gives it up.
+    stalls: Mutex<Option<Arc<Notify>>>,
 }
 
 #[derive(Clone)]
@@ -97,9 +105,16 @@ impl Hub for FakeHub {
         if *self.refuses.lock().unwrap() {
             return Box::pin(async { Err(HubError::Rejected { code: "ArgumentInvalid".into(), text: "as told".into() }) });
         }
+        if let Some(come) = self.stalls.lock().unwrap().clone() {
+            return Box::pin(stalled(come));
+        }
+        let full = *self.full.lock().unwrap();
         let done = self.call(|devices| {
             if devices.contains_key(new.device_id) {
                 return Err(HubError::Exists);
+            }
+            if full {
+                return Err(HubError::Full);
             }
             devices.insert(new.device_id.to_owned(), Device { primary: new.primary.clone(), etag: 1, enabled: true });
             Ok(())
@@ -116,12 +131,22 @@ impl Hub for FakeHub {
     }
 
     fn read<'a>(&'a self, device_id: &'a str) -> Boxed<'a, Result<Option<Identity>, HubError>> {
+        if let Some(come) = self.stalls.lock().unwrap().clone() {
+            return Box::pin(stalled(come));
+        }
         let found = self.call(|devices| {
             let identity =
                 |device: &Device| Identity::new(device_id, device.etag.to_string(), device.enabled, Some(device.primary.clone()));
             Ok(devices.get(device_id).map(identity))
         });
-        Box::pin(async move { found })
+        let holds = self.holds_read.lock().unwrap().take();
+        Box::pin(async move {
+            if let Some([come, go_on]) = holds {
+                come.notify_one();
+                go_on.notified().await;
+            }
+            found
+        })
     }
 
     fn replace_keys<'a>(
@@ -146,6 +171,13 @@ impl Hub for FakeHub {
         let done = self.call(|devices| devices.remove(&identity.device_id).map(|_| ()).ok_or(HubError::NotFound));
         Box::pin(async move { done })
     }
+}
+
+/// What the client of a hub that does not answer returns, and when.
+async fn stalled<T>(come: Arc<Notify>) -> Result<T, HubError> {
+    come.notify_one();
+    tokio::time::sleep(qdrs_core::hub::azure::CALL_TIMEOUT).await;
+    Err(HubError::Unclear { why: "as told".into() })
 }
 
 /// A ledger in a temporary folder, the fake hub, a policy, and the people.

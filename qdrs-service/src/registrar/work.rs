@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{Keys, Refusal, Registrar, Shared};
-use crate::ledger::{Life, Record, Reservation};
+use crate::ledger::{Life, Record, Reservation, SentBy};
 
 /// What new work begins with: a reservation as it was just committed, and the keys that were reserved with it.
 pub(super) struct Fresh {
@@ -55,13 +55,12 @@ impl<T: Clone + Send + Sync + 'static> Works<T> {
         lock(&self.running).contains_key(&reservation)
     }
 
-    /// Waits for the end of the reservation's work, and starts `work` if none runs. None when it takes longer.
+    /// Waits for the end of the reservation's work, and starts `work` if none runs. The work goes on if nobody waits any more.
     pub(super) async fn join(
         &self,
         reservation: Uuid,
         work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-        within: Duration,
-    ) -> Option<Result<T, Refusal>> {
+    ) -> Result<T, Refusal> {
         let mut end = {
             let mut running = lock(&self.running);
             match running.get(&reservation) {
@@ -84,10 +83,9 @@ impl<T: Clone + Send + Sync + 'static> Works<T> {
                 }
             }
         };
-        match tokio::time::timeout(within, end.wait_for(Option::is_some)).await {
-            Ok(Ok(end)) => Some(end.clone().unwrap_or_else(|| Err(Refusal::new(Code::Internal, "the work has no end")))),
-            Ok(Err(_)) => Some(Err(Refusal::new(Code::Internal, "the work broke off"))),
-            Err(_) => None,
+        match end.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(end)) => end.clone(),
+            Ok(None) | Err(_) => Err(Refusal::new(Code::Internal, "the task for this registration panicked")),
         }
     }
 }
@@ -109,15 +107,10 @@ impl<T> Drop for Entry<T> {
 
 impl Registrar {
     /// Waits until the reservation is settled, and starts the work if nobody has. What is fresh is only used by new work.
-    pub(super) async fn settle(&self, reservation: Uuid, fresh: Option<Fresh>, within: Duration) -> Settled {
+    pub(super) async fn settle(&self, reservation: Uuid, fresh: Option<Fresh>) -> Settled {
         let shared = Arc::clone(&self.shared);
-        let work = async move { Work::new(&shared, reservation).run(fresh).await };
-        match self.shared.works.join(reservation, work, within).await {
-            Some(end) => end,
-            None if within < super::ANSWER_WITHIN => Err(Refusal::new(Code::InProgress, "the same request is being worked on")),
-            None => Err(Refusal::new(Code::HubSlow, "the hub has not answered yet; the reservation stands")
-                .retry_after(Duration::from_secs(2))),
-        }
+        let work = async move { Work::new(&shared, reservation, fresh.is_some()).run(fresh).await };
+        self.shared.works.join(reservation, work).await
     }
 }
 
@@ -135,23 +128,48 @@ struct Work<'a> {
     shared: &'a Shared,
     reservation: Uuid,
     patience: Backoff,
-    /// The key that was sent last.
-    sent: Option<Fingerprint>,
-    /// The answer to a call was lost: it may have its effect at any time, for a while.
-    lost: bool,
+    /// The key that the ledger has for this work's calls.
+    key: Option<Fingerprint>,
+    /// True from the commit that allows the first call until anything else is waited for: that call needs no other deed.
+    just_reserved: bool,
+    /// What the calls that were sent with the key have done.
+    effect: Effect,
+}
+
+/// What the calls with one key have done in the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Effect {
+    /// Each was answered, and none had an effect.
+    Nothing,
+    /// One had its effect, and all were answered.
+    Done,
+    /// The answer to one was lost: it may have its effect at any time, for a while.
+    Unknown,
 }
 
 impl<'a> Work<'a> {
-    fn new(shared: &'a Shared, reservation: Uuid) -> Self {
-        Self { shared, reservation, patience: Backoff::new(WAIT_FIRST, WAIT_MAX, Some(WORK_WITHIN)), sent: None, lost: false }
+    fn new(shared: &'a Shared, reservation: Uuid, just_reserved: bool) -> Self {
+        let patience = Backoff::new(WAIT_FIRST, WAIT_MAX, Some(WORK_WITHIN));
+        Self { shared, reservation, patience, key: None, just_reserved, effect: Effect::Nothing }
     }
 
     async fn run(mut self, fresh: Option<Fresh>) -> Settled {
+        let end = self.ask(fresh).await;
+        if let (Err(_), Some(key), Effect::Nothing) = (&end, self.key, self.effect) {
+            // The hub can't have it, so nothing will ever look for it; else each repeat against a full hub would leave one more.
+            self.shared.ledger.forget_key(self.reservation, key).await?;
+        }
+        end
+    }
+
+    /// Asks the hub until it is settled.
+    async fn ask(&mut self, fresh: Option<Fresh>) -> Settled {
         // A fresh record may be overtaken before the hub is asked, as a record read here may: every deed is conditional.
         let (record, mut keys) = match fresh {
             Some(Fresh { record, keys }) => (record, Some(keys)),
             None => (self.record().await?, None),
         };
+        self.key = keys.as_ref().map(|keys| keys.primary.fingerprint());
         match &record.life {
             Life::Reserved => {}
             // Settled between the caller's look and now, by the work that has just ended or by another instance.
@@ -164,21 +182,21 @@ impl<'a> Work<'a> {
         let mut look_first = keys.is_none() || reservation.replaces.is_some();
         loop {
             if look_first {
+                self.just_reserved = false;
                 match hub.read(&reservation.device_id).await {
-                    Ok(Some(identity)) => match self.whose(&reservation, &identity).await? {
+                    Ok(Some(identity)) => match self.whose(&identity).await? {
                         Whose::Ours(_) | Whose::Predecessors if !identity.enabled => return Err(super::disabled(&reservation)),
                         Whose::Ours(key) => return self.issued(&reservation, key).await,
                         Whose::Foreign => return self.foreign(&reservation).await,
                         Whose::Predecessors => {
                             let new = self.keys(&mut keys).await?;
-                            match hub.replace_keys(&identity, &new.primary, &new.secondary).await {
+                            let done = hub.replace_keys(&identity, &new.primary, &new.secondary).await;
+                            self.note(&done);
+                            match done {
                                 Ok(()) => return self.issued(&reservation, new.primary.clone()).await,
                                 // Changed meanwhile, or an answer was lost: look again.
                                 Err(HubError::Changed | HubError::NotFound) => self.wait(HubError::Changed).await?,
-                                Err(error) => {
-                                    self.lost |= error.effect_unknown();
-                                    self.wait(error).await?;
-                                }
+                                Err(error) => self.wait(error).await?,
                             }
                             continue;
                         }
@@ -191,7 +209,9 @@ impl<'a> Work<'a> {
                 }
             }
             let new = self.keys(&mut keys).await?;
-            match self.create(hub.as_ref(), &reservation, new).await {
+            let done = self.create(hub.as_ref(), &reservation, new).await;
+            self.note(&done);
+            match done {
                 Ok(()) => return self.issued(&reservation, new.primary.clone()).await,
                 // There already: ours if an answer was lost, else somebody's. A 404 after it is unsettled: once more.
                 Err(HubError::Exists) => {
@@ -202,12 +222,17 @@ impl<'a> Work<'a> {
                 }
                 Err(HubError::Rejected { code, text }) => return self.rejected(&reservation, &format!("{code}: {text}")).await,
                 // The effect is unknown, or there is none: the same keys again. Create-only makes that harmless.
-                Err(error) => {
-                    self.lost |= error.effect_unknown();
-                    self.wait(error).await?;
-                }
+                Err(error) => self.wait(error).await?,
             }
         }
+    }
+
+    fn note(&mut self, answer: &Result<(), HubError>) {
+        self.effect = self.effect.max(match answer {
+            Ok(()) => Effect::Done,
+            Err(error) if error.effect_unknown() => Effect::Unknown,
+            Err(_) => Effect::Nothing,
+        });
     }
 
     async fn create(&self, hub: &dyn Hub, reservation: &Reservation, keys: &Keys) -> Result<(), HubError> {
@@ -219,31 +244,28 @@ impl<'a> Work<'a> {
     /// The keys in memory, else new ones whose fingerprint is in the ledger before they are used. Each call is on record
     /// before it is sent, so that a release knows how long to wait, and none is sent after a release has begun.
     async fn keys<'k>(&mut self, keys: &'k mut Option<Keys>) -> Result<&'k Keys, Refusal> {
-        let fresh = keys.is_some() && self.sent.is_none();
         let keys = keys.get_or_insert_with(Keys::generate);
         let key = keys.primary.fingerprint();
-        if !fresh && !self.shared.ledger.add_key(self.reservation, key).await? {
+        if !std::mem::take(&mut self.just_reserved) && !self.shared.ledger.add_key(self.reservation, key).await? {
             return Err(super::not_confirmable(&self.record().await?));
         }
-        self.sent = Some(key);
+        self.key = Some(key);
         Ok(keys)
     }
 
     /// The set of fingerprints is read anew each time: another instance may have added to it.
-    async fn whose(&self, reservation: &Reservation, identity: &Identity) -> Result<Whose, Refusal> {
+    async fn whose(&self, identity: &Identity) -> Result<Whose, Refusal> {
         let Some(key) = &identity.primary else { return Ok(Whose::Foreign) };
-        let found = key.fingerprint();
-        if self.record().await?.sent.contains(&found) {
-            return Ok(Whose::Ours(key.clone()));
-        }
-        let (hub_host, device_id) = (reservation.hub_host.clone(), reservation.device_id.clone());
-        let was_ours = self.shared.ledger.was_sent(hub_host, device_id, found).await?;
-        Ok(if was_ours { Whose::Predecessors } else { Whose::Foreign })
+        Ok(match self.shared.ledger.sent_by(self.reservation, key.fingerprint()).await? {
+            Some(SentBy::Itself) => Whose::Ours(key.clone()),
+            Some(SentBy::Predecessor) => Whose::Predecessors,
+            None => Whose::Foreign,
+        })
     }
 
     async fn issued(&self, reservation: &Reservation, key: DeviceKey) -> Settled {
         let fingerprint = key.fingerprint();
-        let answered = self.sent.filter(|_| !self.lost);
+        let answered = self.key.filter(|_| self.effect != Effect::Unknown);
         if self.shared.ledger.issue(self.reservation, fingerprint, answered).await? {
             tracing::info!(serial = reservation.serial, reservation = %self.reservation, "issued");
             return Ok(key);

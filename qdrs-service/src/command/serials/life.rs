@@ -101,10 +101,13 @@ pub(super) async fn end(ended: Ended, end: End) -> Result<ExitCode> {
 
 /// Every attempt at the serial, the oldest first; at least one.
 async fn attempts(config: &Config, ledger: &SqliteLedger, named: &Named) -> Result<Vec<Record>> {
-    let names = named.policy.clone().map_or_else(|| config.policies.names(), |name| vec![name]);
+    let names = match &named.policy {
+        Some(name) => vec![name.clone()],
+        None => ledger.policies().await?,
+    };
     let mut found = Vec::new();
     for name in names {
-        // A policy that is gone from the config has no normal form any more.
+        // Without its policy there is no normal form: the serial as it stands in the ledger.
         let serial = config.policies.get(&name).map_or_else(|| named.serial.clone(), |policy| policy.normalise(&named.serial));
         let attempts = ledger.attempts(name.clone(), serial).await?;
         if !attempts.is_empty() {

@@ -20,6 +20,11 @@ pub(super) fn find(connection: &Connection, key_id: KeyId) -> rusqlite::Result<O
         .optional()
 }
 
+/// The code, if it may not be used now. A deed that follows a wait asks this again, in its own transaction.
+pub(super) fn stopped(connection: &Connection, key_id: KeyId) -> rusqlite::Result<Option<Access>> {
+    Ok(find(connection, key_id)?.filter(|access| access.stopped(Timestamp::now()).is_some()))
+}
+
 pub(super) fn list(connection: &Connection) -> rusqlite::Result<Vec<Access>> {
     connection.prepare_cached(&format!("SELECT {COLUMNS} FROM access_code ORDER BY name"))?.query_map([], access)?.collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{access, read, write};
 use crate::ledger::{
@@ -236,16 +236,13 @@ pub(super) fn books(connection: &Connection, name: &str) -> rusqlite::Result<Opt
 }
 
 fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
-    let evidence = row.get::<_, Option<String>>(6)?.map(|word| word.parse());
     Ok(Attempt {
         state: read::word(row, 1)?,
         since: read::time(row, 2)?,
         code: row.get(3)?,
         station: row.get(4)?,
         slot: row.get(5)?,
-        evidence: evidence
-            .transpose()
-            .map_err(|error| rusqlite::Error::FromSqlConversionFailure(6, Type::Text, Box::new(error)))?,
+        evidence: read::optional_word(row, 6)?,
         hardware_id: row.get(7)?,
         device_id: row.get(8)?,
         reason: row.get(9)?,

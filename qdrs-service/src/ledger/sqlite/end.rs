@@ -5,7 +5,7 @@ use qdrs_core::{access::KeyId, api::State};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use super::{batch, read, write};
+use super::{access, batch, read, write};
 use crate::ledger::{By, LedgerError, NotReworked, Record, Reservation};
 
 impl From<rusqlite::Error> for NotReworked {
@@ -28,6 +28,9 @@ pub(super) fn rework(connection: &Connection, id: Uuid, key_id: KeyId, reason: S
     let Some(record) = found.filter(|record| record.life.open_to_rework()) else { return Err(NotReworked::Elsewhere) };
     if batch::is_closed(connection, &record.reservation)? {
         return Err(NotReworked::Closed { batch: record.reservation.batch.unwrap_or_default() });
+    }
+    if let Some(access) = access::stopped(connection, key_id)? {
+        return Err(NotReworked::Stopped(Box::new(access)));
     }
     // Conditional, as quotas are: of many at one moment as many as the budget has left.
     let charged = connection

@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0002_batches.sql"),
     include_str!("../../../migrations/sqlite/0003_rework.sql"),
     include_str!("../../../migrations/sqlite/0004_hub_is_its_host.sql"),
+    include_str!("../../../migrations/sqlite/0005_terms.sql"),
 ];
 
 /// The version that this QDRS writes.

@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use super::{
     Access, AccessState, By, JobHash, Ledger, LedgerError, Made, NotConfirmed, NotReserved, NotReworked, PolicyLimits, Record,
-    Reservation, SerialsAtHost, Tombstone,
+    Reservation, SentBy, SerialsAtHost, Standing, Tombstone,
     audit::Entry,
     batch::{Batch, Books, NewBatch, NotDone},
 };
@@ -247,6 +247,14 @@ impl Ledger for SqliteLedger {
         Box::pin(self.read(move |connection| read::by_id(connection, reservation)))
     }
 
+    fn standing(&self, reservation: Uuid) -> Boxed<'_, Result<Option<Standing>, LedgerError>> {
+        Box::pin(self.read(move |connection| read::standing(connection, reservation)))
+    }
+
+    fn policies(&self) -> Boxed<'_, Result<Vec<String>, LedgerError>> {
+        Box::pin(self.read(read::policies))
+    }
+
     fn reserve(&self, new: Reservation, key: Fingerprint, limits: PolicyLimits) -> Boxed<'_, Result<Record, NotReserved>> {
         Box::pin(self.write(move |connection| write::reserve(connection, new, key, limits)))
     }
@@ -268,6 +276,10 @@ impl Ledger for SqliteLedger {
 
     fn add_key(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>> {
         Box::pin(self.write(move |connection| write::add_key(connection, id, key)))
+    }
+
+    fn forget_key(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<(), LedgerError>> {
+        Box::pin(self.write(move |connection| write::forget_key(connection, id, key)))
     }
 
     fn issue(&self, id: Uuid, key: Fingerprint, answered: Option<Fingerprint>) -> Boxed<'_, Result<bool, LedgerError>> {
@@ -319,8 +331,8 @@ impl Ledger for SqliteLedger {
         Box::pin(self.read(move |connection| read::unanswered_since(connection, id)))
     }
 
-    fn was_sent(&self, hub_host: String, device_id: String, key: Fingerprint) -> Boxed<'_, Result<bool, LedgerError>> {
-        Box::pin(self.read(move |connection| read::was_sent(connection, &hub_host, &device_id, key)))
+    fn sent_by(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<Option<SentBy>, LedgerError>> {
+        Box::pin(self.read(move |connection| read::sent_by(connection, id, key)))
     }
 
     fn serials_at_other_hosts(&self, known: Vec<String>) -> Boxed<'_, Result<Vec<SerialsAtHost>, LedgerError>> {

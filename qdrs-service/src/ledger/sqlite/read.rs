@@ -9,13 +9,18 @@ use qdrs_core::{
     connection_string::Fingerprint,
     hub::host,
 };
-use rusqlite::{Connection, OptionalExtension, Params, Row, types::Type};
+use rusqlite::{
+    Connection, OptionalExtension, Params, Row,
+    types::{Type, ValueRef},
+};
 use uuid::Uuid;
 
-use crate::ledger::{JobHash, Life, Made, Record, Reservation, SerialsAtHost, Tombstone, audit::Entry};
+use super::{access, batch};
+use crate::ledger::{JobHash, Life, Made, Record, Reservation, SentBy, SerialsAtHost, Standing, Tombstone, audit::Entry};
 
 const COLUMNS: &str = "id, policy, serial, serial_sent, device_id, hub, hub_host, key_id, job_hash, recipient, station, slot, batch, \
-                       product, hardware_id, replaces, reserved_at, state, since, fingerprint, evidence, reason, columns";
+                       product, hardware_id, replaces, reserved_at, state, since, fingerprint, evidence, reason, columns, \
+                       least_evidence, listed_board";
 
 pub(super) fn by_job(connection: &Connection, key_id: KeyId, job: &JobHash) -> rusqlite::Result<Option<Record>> {
     one(connection, "key_id = ?1 AND job_hash = ?2", (key_id.to_string(), job))
@@ -55,8 +60,7 @@ pub(super) fn attempts(connection: &Connection, policy: &str, serial: &str) -> r
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM reservation WHERE policy = ?1 AND serial = ?2 AND state = 'released' ORDER BY reserved_at, id"
     ))?;
-    let rows = statement.query_map((policy, serial), record)?.collect::<rusqlite::Result<Vec<_>>>()?;
-    let tombstones = rows.into_iter().map(|row| with_keys(connection, row));
+    let tombstones = statement.query_map((policy, serial), record)?;
     tombstones.chain(by_serial(connection, policy, serial).transpose()).collect()
 }
 
@@ -80,13 +84,39 @@ pub(super) fn tombstones(connection: &Connection, key_id: KeyId, after: u64, cou
     rows.collect()
 }
 
-pub(super) fn was_sent(connection: &Connection, hub_host: &str, device_id: &str, key: Fingerprint) -> rusqlite::Result<bool> {
-    connection
+pub(super) fn sent_by(connection: &Connection, id: Uuid, key: Fingerprint) -> rusqlite::Result<Option<SentBy>> {
+    let id = id.to_string();
+    let itself: bool = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM sent_key WHERE reservation = ?1 AND fingerprint = ?2)")?
+        .query_row((&id, key.as_bytes()), |row| row.get(0))?;
+    if itself {
+        return Ok(Some(SentBy::Itself));
+    }
+    let predecessor: bool = connection
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM reservation JOIN sent_key ON reservation = id \
-             WHERE hub_host = ?1 AND device_id = ?2 AND state = 'released' AND sent_key.fingerprint = ?3)",
+            "SELECT EXISTS (SELECT 1 FROM reservation it JOIN reservation past ON past.hub_host = it.hub_host \
+             AND past.device_id = it.device_id AND past.state = 'released' \
+             JOIN sent_key ON sent_key.reservation = past.id AND sent_key.fingerprint = ?2 WHERE it.id = ?1)",
         )?
-        .query_row((hub_host, device_id, key.as_bytes()), |row| row.get(0))
+        .query_row((&id, key.as_bytes()), |row| row.get(0))?;
+    Ok(predecessor.then_some(SentBy::Predecessor))
+}
+
+pub(super) fn standing(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<Standing>> {
+    // One transaction, so that all of it is of one moment.
+    let at_once = connection.unchecked_transaction()?;
+    let Some(record) = by_id(&at_once, id)? else { return Ok(None) };
+    let access = access::find(&at_once, record.reservation.key_id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    let batch_closed = batch::is_closed(&at_once, &record.reservation)?;
+    Ok(Some(Standing { record, access, batch_closed }))
+}
+
+pub(super) fn policies(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    // Each charge counts in its policy's total.
+    connection
+        .prepare_cached("SELECT policy FROM policy_count WHERE day = '' ORDER BY policy")?
+        .query_map([], |row| row.get(0))?
+        .collect()
 }
 
 /// Steps from host to host by the index, so that only the rows of unknown ones are looked at.
@@ -111,18 +141,10 @@ pub(super) fn at_other_hosts(connection: &Connection, known: &[String]) -> rusql
 
 fn one(connection: &Connection, condition: &str, params: impl Params) -> rusqlite::Result<Option<Record>> {
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM reservation WHERE {condition}"))?;
-    statement.query_row(params, record).optional()?.map(|row| with_keys(connection, row)).transpose()
+    statement.query_row(params, record).optional()
 }
 
-fn with_keys(connection: &Connection, (reservation, life, since): (Reservation, Life, Timestamp)) -> rusqlite::Result<Record> {
-    let mut statement = connection.prepare_cached("SELECT fingerprint FROM sent_key WHERE reservation = ?1 ORDER BY sent_at")?;
-    let sent = statement
-        .query_map([reservation.id.to_string()], |row| Ok(Fingerprint::from_bytes(row.get(0)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(Record { reservation, life, since, sent })
-}
-
-fn record(row: &Row<'_>) -> rusqlite::Result<(Reservation, Life, Timestamp)> {
+fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let reservation = Reservation {
         id: word(row, 0)?,
         policy: row.get(1)?,
@@ -139,12 +161,11 @@ fn record(row: &Row<'_>) -> rusqlite::Result<(Reservation, Life, Timestamp)> {
         batch: row.get(12)?,
         product: row.get(13)?,
         hardware_id: row.get(14)?,
-        replaces: match row.get_ref(15)? {
-            rusqlite::types::ValueRef::Null => None,
-            _ => Some(word(row, 15)?),
-        },
+        replaces: optional_word(row, 15)?,
         reserved_at: time(row, 16)?,
         columns: columns(row, 22)?,
+        least_evidence: optional_word(row, 23)?,
+        listed_board: row.get(24)?,
     };
     let fingerprint = || row.get(19).map(Fingerprint::from_bytes);
     let reason = || row.get::<_, Option<String>>(21).map(Option::unwrap_or_default);
@@ -158,7 +179,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<(Reservation, Life, Timestamp)> {
         State::Released => Life::Released { reason: reason()? },
         State::Scrapped => Life::Scrapped { reason: reason()? },
     };
-    Ok((reservation, life, time(row, 18)?))
+    Ok(Record { reservation, life, since: time(row, 18)? })
 }
 
 /// A column whose text must parse.
@@ -168,6 +189,17 @@ where
 {
     let text: String = row.get(column)?;
     text.parse().map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+}
+
+/// A column whose text must parse, or that is empty.
+pub(super) fn optional_word<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => word(row, column).map(Some),
+    }
 }
 
 /// The further columns of the station's list.

@@ -196,6 +196,8 @@ async fn this_versions_ledger_says_what_the_third_ones_did() {
             hardware_id: Some(format!("hw-{serial}")),
             columns: [("colour".to_owned(), "blue".to_owned())].into(),
             replaces: None,
+            least_evidence: Some(Evidence::ReadBack),
+            listed_board: None,
             reserved_at: Timestamp::now(),
         };
         let (id, key) = (reservation.id, DeviceKey::generate().fingerprint());

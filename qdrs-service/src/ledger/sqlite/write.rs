@@ -8,7 +8,7 @@ use qdrs_core::{
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::{batch, end, read};
+use super::{access, batch, end, read};
 use crate::ledger::{
     LedgerError, Life, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation,
     audit::{self, Deed},
@@ -102,6 +102,9 @@ fn insert(
     charge: Charge,
     detail: Option<&str>,
 ) -> Result<Record, NotReserved> {
+    if let Some(access) = access::stopped(connection, new.key_id)? {
+        return Err(NotReserved::Stopped(Box::new(access)));
+    }
     if let Some(record) = read::by_device(connection, &new.hub_host, &new.device_id)? {
         return Err(NotReserved::DeviceIdTaken(Box::new(record)));
     }
@@ -119,8 +122,8 @@ fn insert(
     connection
         .prepare_cached(
             "INSERT INTO reservation (id, policy, serial, serial_sent, device_id, hub, hub_host, key_id, job_hash, recipient, station, slot, \
-             batch, product, hardware_id, day, replaces, reserved_at, state, since, columns) \
-             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,'reserved',?18,?19)",
+             batch, product, hardware_id, day, replaces, reserved_at, state, since, columns, least_evidence, listed_board) \
+             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,'reserved',?18,?19,?20,?21)",
         )?
         .execute(params![
             new.id.to_string(),
@@ -142,10 +145,12 @@ fn insert(
             new.replaces.map(|id| id.to_string()),
             at,
             columns,
+            new.least_evidence.map(Evidence::as_str),
+            new.listed_board,
         ])?;
     keep_key(connection, new.id, key)?;
     entry(connection, &new, "reserved", new.reserved_at, detail.map(str::to_owned))?;
-    Ok(Record { since: new.reserved_at, reservation: new, life: Life::Reserved, sent: vec![key] })
+    Ok(Record { since: new.reserved_at, reservation: new, life: Life::Reserved })
 }
 
 pub(super) fn reserve_again(
@@ -160,6 +165,9 @@ pub(super) fn reserve_again(
     if !record.life.may_become(State::Reserved) {
         return Err(NotReserved::Taken(Box::new(record)));
     }
+    if let Some(access) = access::stopped(connection, record.reservation.key_id)? {
+        return Err(NotReserved::Stopped(Box::new(access)));
+    }
     let now = Timestamp::now();
     let day = day_of(now);
     batch::admit(connection, &mut record.reservation, true)?;
@@ -172,7 +180,7 @@ pub(super) fn reserve_again(
         .execute(params![id.to_string(), now.as_millisecond(), day, record.reservation.batch])?;
     keep_key(connection, id, key)?;
     entry(connection, &record.reservation, "reserved", now, Some("again, after the hub had refused it".into()))?;
-    Ok(Record { life: Life::Reserved, since: now, sent: [record.sent, vec![key]].concat(), ..record })
+    Ok(Record { life: Life::Reserved, since: now, ..record })
 }
 
 pub(super) fn add_key(connection: &Connection, id: Uuid, key: Fingerprint) -> Result<bool, LedgerError> {
@@ -183,6 +191,14 @@ pub(super) fn add_key(connection: &Connection, id: Uuid, key: Fingerprint) -> Re
         keep_key(connection, id, key)?;
     }
     Ok(open)
+}
+
+/// No call with that key had an effect.
+pub(super) fn forget_key(connection: &Connection, id: Uuid, key: Fingerprint) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached("DELETE FROM sent_key WHERE reservation = ?1 AND fingerprint = ?2")?
+        .execute(params![id.to_string(), key.as_bytes()])?;
+    Ok(())
 }
 
 /// Every call with that key has been answered.
@@ -310,7 +326,7 @@ fn keep_key(connection: &Connection, id: Uuid, key: Fingerprint) -> Result<(), L
     connection
         .prepare_cached(
             "INSERT INTO sent_key (reservation, fingerprint, sent_at) VALUES (?1, ?2, ?3) \
-             ON CONFLICT DO UPDATE SET sent_at = excluded.sent_at",
+             ON CONFLICT DO UPDATE SET sent_at = excluded.sent_at, answered_at = NULL",
         )?
         .execute(params![id.to_string(), key.as_bytes(), Timestamp::now().as_millisecond()])?;
     Ok(())

@@ -88,8 +88,7 @@ impl Hub for Door {
     }
 
     fn create<'a>(&'a self, new: NewIdentity<'a>) -> Boxed<'a, Result<(), HubError>> {
-        let done = self.hub.create(new);
-        Box::pin(self.pass(Call::Create, async || done.await))
+        Box::pin(self.pass(Call::Create, async move || self.hub.create(new).await))
     }
 
     fn read<'a>(&'a self, device_id: &'a str) -> Boxed<'a, Result<Option<Identity>, HubError>> {

@@ -1,6 +1,7 @@
 //! The owner's ends of a serial, and what is left when they break off.
 
 use super::*;
+use crate::ledger::SentBy;
 
 impl World {
     pub(super) async fn record(&self, serial: &str) -> Option<Record> {
@@ -34,7 +35,9 @@ async fn a_released_serial_is_made_again_and_its_first_key_is_dead() {
     world.confirm(&mine, "7", &first, &key).await.unwrap();
     let tombstone = world.release("7").await.unwrap();
     assert_eq!(tombstone.life, Life::Released { reason: "released: rework".into() });
-    assert_eq!((tombstone.sent, world.count().await), (vec![key.fingerprint()], 0), "a tombstone stays, the quota is back");
+    let sent = world.registrar.shared.ledger.sent_by(first.reservation, key.fingerprint()).await.unwrap();
+    assert_eq!((sent, world.count().await), (Some(SentBy::Itself), 0), "a tombstone stays, the quota is back");
+    assert_eq!(tombstone.reservation.id, first.reservation);
     assert!(world.hub.key("7").is_none());
     assert_eq!(world.release("7").await.unwrap().life.state(), State::Released, "again is no error");
     assert_eq!(world.confirm(&mine, "7", &first, &key).await.unwrap_err(), Code::Released, "a late confirmation");
@@ -134,7 +137,8 @@ async fn a_release_waits_for_the_answers_that_are_not_known() {
         assert_eq!(lost.is_some(), waited, "{serial}");
         // As if it were sent this moment.
         if waited {
-            world.registrar.shared.ledger.add_key(record.reservation.id, record.sent[0]).await.unwrap();
+            let key = world.hub.key(serial).unwrap().fingerprint();
+            world.registrar.shared.ledger.add_key(record.reservation.id, key).await.unwrap();
         }
         let sent = world.registrar.shared.ledger.unanswered_since(record.reservation.id).await.unwrap();
         *waits.lock().unwrap() = 0;
