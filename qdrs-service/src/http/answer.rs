@@ -78,6 +78,6 @@ pub fn wait(code: Code, wait: Wait) -> Refusal {
 /// The answer of a handler that panicked: our fault, and only the log says which.
 pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    let problem = Problem::new(Code::Internal, "the service's log has the cause");
-    Refusal { problem: Box::new(problem), cause: Some(format!("panic: {}", words.unwrap_or("without words"))) }.into_response()
+    let refusal = Refusal::new(Code::Internal, "the service's log has the cause");
+    Refusal { cause: Some(format!("panic: {}", words.unwrap_or("without words"))), ..refusal }.into_response()
 }

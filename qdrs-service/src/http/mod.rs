@@ -17,7 +17,7 @@ use axum::{
         HeaderValue, Method, Uri,
         header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE},
     },
-    middleware::{Next, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
 use qdrs_core::api::{BODY_BYTES_MAX, Code};
@@ -39,6 +39,7 @@ pub mod caller;
 pub mod health;
 #[cfg(test)]
 mod tests;
+mod unread;
 pub mod v1;
 
 /// The header that names a request, in the answer and in the log.
@@ -130,6 +131,7 @@ fn finish(router: Router<App>, app: App) -> Router {
         .layer(CatchPanicLayer::custom(answer::panicked))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(app.clone(), guard))
+        .layer(from_fn(unread::close_unread))
         .with_state(app)
 }
 

@@ -59,6 +59,8 @@ impl Answer {
         assert_eq!((problem.status, problem.kind.as_str()), (self.status, format!("/problems/{}", problem.code).as_str()));
         let retry_after = self.headers.get("retry-after").map(|value| value.to_str().expect("text").parse().expect("seconds"));
         assert_eq!(retry_after, problem.retry_after);
+        let row = Code::find(&problem.code).expect("a code of the table").row();
+        assert_eq!(retry_after.is_some(), row.retry, "{}: `Retry-After` says that a retry makes sense", problem.code);
         problem.code
     }
 }
@@ -268,6 +270,37 @@ async fn what_axum_refuses_is_a_problem_too() {
     let panicked = world.send(plain("GET", "/panic")).await;
     assert_eq!((panicked.problem().as_str(), panicked.status), ("internal", 500));
     assert!(!String::from_utf8_lossy(&panicked.body).contains("secret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_before_the_body_was_read_closes_the_connection() {
+    let world = World::new().await;
+    let line = world.station("line-1").await;
+    let closes = |answer: &Answer| answer.headers.get("connection").is_some_and(|value| value == "close");
+    let put = |path: &str| http::Request::put(path).body(Body::from("{}")).expect("a request");
+    let mut announced = line.signed("PUT", "/v1/devices/QD-0001", "{}");
+    announced.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(1_000_000));
+    for (request, code) in [
+        (announced, "body-too-large"),
+        (put("/v1/devices/QD-0001"), "signature-missing"),
+        (put("/v1/access"), "method-not-allowed"),
+        (put("/nowhere"), "route-unknown"),
+        (line.signed_at(0, "PUT", "/v1/devices/QD-0001", "{}"), "clock-skew"),
+    ] {
+        let answer = world.send(request).await;
+        assert_eq!((answer.problem().as_str(), closes(&answer)), (code, true));
+    }
+    let mut http2 = put("/nowhere");
+    *http2.version_mut() = http::Version::HTTP_2;
+    assert!(!closes(&world.send(http2).await), "there it is a stream that ends");
+    for answer in [
+        world.put(&line, "QD-0001", "{").await,
+        world.put(&line, "QD-0001", "{}").await,
+        world.get(&line, "/v1/access").await,
+        world.send(http::Request::get("/nowhere").body(Body::empty()).expect("a request")).await,
+    ] {
+        assert!(!closes(&answer), "{}", answer.status);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
