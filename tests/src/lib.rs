@@ -13,6 +13,7 @@ mod hand;
 mod line;
 pub mod machine;
 mod microbit;
+mod outside;
 mod proxy;
 #[cfg(unix)]
 mod pty;
@@ -25,6 +26,7 @@ pub use cloud::Cloud;
 pub use hand::{Hand, QUIET, driver_at};
 pub use line::{Crossing, Cut, Line, LineOptions};
 pub use microbit::Microbit;
+pub use outside::{node_packages, python};
 pub use proxy::Proxy;
 #[cfg(unix)]
 pub use pty::Pty;

@@ -1,34 +1,10 @@
 //! The foreign judge: the hub vendor's own SDK, unchanged, must not notice that the hub is the emulator.
 //!
-//! Needs a Python with `tests/vendor_sdk/requirements.txt`: that of the variable `QDRS_TEST_PYTHON`, or the venv that
-//! `tests/run` makes below `target/tests`.
-
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+//! The SDK is in `target/tests/venv`, which `tests/run` makes.
 
 use qdrs_service::emulator::{Emulator, EmulatorOptions};
+use qdrs_tests::{python, repository};
 use tokio::process::Command;
-
-/// The workspace's root.
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the workspace")
-}
-
-/// The Python to use, or how to make one.
-fn python() -> PathBuf {
-    let venv = root().join("target/tests/venv");
-    let python = env::var_os("QDRS_TEST_PYTHON").map_or_else(|| venv.join("bin/python"), PathBuf::from);
-    assert!(
-        python.exists(),
-        "there is no {}; to make it: python3 -m venv {venv} && {venv}/bin/pip install -r {}",
-        python.display(),
-        root().join("tests/vendor_sdk/requirements.txt").display(),
-        venv = venv.display(),
-    );
-    python
-}
 
 #[tokio::test]
 async fn the_vendors_python_service_sdk_does_not_notice() {
@@ -37,8 +13,8 @@ async fn the_vendors_python_service_sdk_does_not_notice() {
     let hub = Emulator::start(options).await.expect("the emulator starts");
     let ca = hub.ca_file().expect("it was written");
 
-    let output = Command::new(python())
-        .arg(root().join("tests/vendor_sdk/registry.py"))
+    let output = Command::new(python("venv", "vendor_sdk/requirements.txt"))
+        .arg(repository().join("tests/vendor_sdk/registry.py"))
         .env("QDRS_TEST_OWNER", &**hub.owner.reveal())
         // Many machines set these; the first of them that is set decides whom the SDK trusts.
         .envs(["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"].map(|name| (name, ca)))
