@@ -257,7 +257,7 @@ mod tests {
     use crate::ledger::{Access, AccessState};
 
     async fn registrar(dir: &tempfile::TempDir) -> (Registrar, AccessCode) {
-        let ledger = SqliteLedger::open(&dir.path().join("ledger.sqlite")).expect("opens");
+        let ledger = SqliteLedger::open_or_make(&dir.path().join("ledger.sqlite")).expect("opens");
         let code = AccessCode::generate(Kind::Station);
         let access = Access {
             key_id: code.key_id(),

@@ -123,6 +123,106 @@ fn an_access_code_is_printed_once_and_taken_away_for_ever() {
     assert!(code == 2 && says.contains("revoked, and that is for ever"), "{says}");
 }
 
+/// A path that is mistyped, or a disk that is not mounted, makes no second ledger.
+#[test]
+fn a_mistyped_ledger_makes_nothing() {
+    let owner = Owner::new();
+    assert_eq!(owner.says("init").0, 0);
+    let (ledger, typo) = (owner.dir.path().join("qdrs-ledger.sqlite"), owner.dir.path().join("typo.sqlite"));
+    assert!(ledger.exists(), "`init` makes it");
+    for words in [
+        "access create line-1",
+        "access list",
+        "access show line-1",
+        "access revoke line-1",
+        "batch open w47 --expect 3",
+        "batch list",
+        "batch show w47",
+        "batch close w47",
+        "serials show 7",
+        "serials release 7 --reason x",
+        "serials scrap 7 --reason x",
+        "ledger migrate",
+    ] {
+        let output = owner.run(&format!("{words} --ledger typo.sqlite"));
+        let says = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.code() == Some(2) && says.starts_with("error: there is no ledger typo.sqlite (setting-"),
+            "{words}: {says}"
+        );
+        assert!(output.stdout.is_empty() && !typo.exists(), "{words}");
+    }
+    std::fs::rename(&ledger, owner.dir.path().join("away.sqlite")).expect("moved");
+    let (_, says) = owner.says("config check");
+    assert!(says.contains("note: there is no ledger qdrs-ledger.sqlite; check the path"), "{says}");
+    assert!(!ledger.exists());
+}
+
+/// The config of an owner whose ledger has a serial of `example.azure-devices.net`, by the version that it has.
+fn owner_with_kept_ledger(version: u32) -> Owner {
+    let mut owner = Owner::new();
+    let kept = format!("{}/../tests/data/ledgers/v{version}.sqlite", env!("CARGO_MANIFEST_DIR"));
+    std::fs::copy(kept, owner.dir.path().join("ledger.sqlite")).expect("copied");
+    let config = "version = 1\nledger = \"ledger.sqlite\"\n[hubs.main]\nconnection_file = \"main\"\n[policies.sevens]\n";
+    std::fs::write(owner.dir.path().join("qdrs-service.toml"), config).expect("written");
+    write_secret(&owner.dir.path().join("main"), &connection("Example.azure-devices.net"));
+    owner.variables.push(("QDRS_LOG", "off".into()));
+    owner
+}
+
+fn connection(host: &str) -> String {
+    format!("HostName={host};SharedAccessKeyName=o;SharedAccessKey=c2VjcmV0c2VjcmV0c2VjcmV0")
+}
+
+#[test]
+fn an_older_ledger_is_migrated_by_the_command_of_that_name_and_by_no_other() {
+    let owner = owner_with_kept_ledger(3);
+    let ledger = owner.dir.path().join("ledger.sqlite");
+    let before = std::fs::read(&ledger).expect("there");
+    for words in ["access list", "serials show 7", "batch show w47"] {
+        let (code, says) = owner.says(words);
+        assert!(code == 2 && says.contains("ledger.sqlite has version 3, and this QDRS works with version"), "{words}: {says}");
+        assert!(says.contains("qdrs-service ledger migrate"), "{says}");
+    }
+    let (code, says) = owner.says("config check");
+    assert!(code == 0 && says.contains("note: ledger ledger.sqlite has version 3"), "{says}");
+    assert!(std::fs::read(&ledger).expect("there") == before, "nothing is changed");
+    let (code, says) = owner.says("ledger migrate");
+    assert!(code == 0 && says.starts_with("the ledger ledger.sqlite had version 3, and has "), "{says}");
+    assert_eq!(owner.says("access list").0, 0);
+}
+
+/// A variable in a shell, or an edited file: the serial is not looked for in another hub than its own.
+#[test]
+fn a_serial_whose_hub_the_config_does_not_have_is_named_with_what_to_write() {
+    let mut owner = owner_with_kept_ledger(4);
+    assert_eq!(owner.says("ledger migrate").0, 0);
+    let (code, says) = owner.says("config check");
+    assert!(code == 0 && !says.contains("example.azure-devices.net"), "its spelling does not matter: {says}");
+    owner.variables.push(("QDRS_HUB_CONNECTION", connection("b.azure-devices.net")));
+    let (code, says) = owner.says("config check");
+    assert!(
+        code == 0 && says.contains("note: 0 open and 1 confirmed serials belong to the hub example.azure-devices.net"),
+        "{says}"
+    );
+    let given = "`main` is b.azure-devices.net (connection string given in QDRS_HUB_CONNECTION)";
+    assert!(says.contains(given) && says.contains("`[hubs.old-1]` with `connection_file = \"FILE\"`"), "{says}");
+    for end in ["release", "scrap"] {
+        let (code, says) = owner.says(&format!("serials {end} 7 --reason x"));
+        assert!(code == 1 && says.contains("`7` belongs to the hub example.azure-devices.net") && says.contains(given), "{says}");
+    }
+    let shown = owner.run("serials show 7");
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("hub          example.azure-devices.net"));
+    assert!(String::from_utf8_lossy(&shown.stderr).contains(given), "{}", String::from_utf8_lossy(&shown.stderr));
+    // As it says.
+    let config = owner.dir.path().join("qdrs-service.toml");
+    let text = std::fs::read_to_string(&config).expect("there") + "[hubs.old-1]\nconnection_file = \"main\"\n";
+    std::fs::write(&config, text.replace("version = 1", "version = 1\ndefault_hub = \"main\"")).expect("written");
+    let (code, says) = owner.says("config check");
+    assert!(code == 0 && !says.contains("example.azure-devices.net"), "{says}");
+    assert!(owner.run("serials show 7").stderr.is_empty());
+}
+
 #[test]
 fn signed_serials_are_made_and_checked_and_their_key_is_nowhere_else() {
     let owner = Owner::new();
@@ -195,6 +295,8 @@ fn a_batch_is_opened_by_a_list_as_a_spreadsheet_saves_it() {
         (format!("{repository}/samples/policies/multiples-of-7.toml"), format!("{repository}/tests/data/batches"));
     let config = format!("version = 1\nlisten = \"127.0.0.1:0\"\npolicy_files = [\"{policy}\"]\n");
     std::fs::write(owner.dir.path().join("qdrs-service.toml"), config).expect("written");
+    let (code, says) = owner.says("init");
+    assert!(code == 0 && says.contains("qdrs-service.toml is there already, and it is left as it is\n"), "{says}");
     let (code, says) = owner.says(&format!("batch open week-47 --list {lists}/far-cell.xlsx"));
     assert_eq!((code, says.as_str()), (0, "batch `week-47` is open for 2 of policy `multiples-of-7`\n"));
     std::fs::write(owner.dir.path().join("48.csv"), b"Farbe;Nr.\r\ngr\xfcn;QD-0041713\r\nrot;QD-OO41720\r\nrot;QD-0041713\r\n")

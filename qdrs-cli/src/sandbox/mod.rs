@@ -130,7 +130,7 @@ pub async fn start(settings: &mut Settings) -> Result<Sandbox, SandboxError> {
     let folder = tempfile::Builder::new().prefix("qdrs-sandbox-").tempdir().map_err(SandboxError::Folder)?;
     let hub = Emulator::start(EmulatorOptions::default()).await?;
     let code = AccessCode::generate(Kind::Station);
-    let ledger = Arc::new(SqliteLedger::open(&folder.path().join("ledger.sqlite"))?);
+    let ledger = Arc::new(SqliteLedger::open_or_make(&folder.path().join("ledger.sqlite"))?);
     ledger.access_create(access(&code)).await?;
     let client: Arc<dyn Hub> = Arc::new(AzureHub::new(hub.owner_http.clone(), Some(Url::parse(&hub.http_url)?), None)?);
     let policies = BTreeMap::from([(POLICY.to_owned(), Policy::parse(POLICY, POLICY_TOML)?)]);

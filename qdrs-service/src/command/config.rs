@@ -6,12 +6,14 @@ use std::{
 };
 
 use anyhow::Result;
-use qdrs_core::explain::Explain as _;
+use qdrs_core::explain::Explain;
 
 use super::guess;
 use crate::{
     config::{Config, ConfigError, Flags, check_mode, read},
     env,
+    ledger::{LedgerError, SqliteLedger},
+    serve::hubs,
 };
 
 #[derive(Debug, clap::Args)]
@@ -29,7 +31,7 @@ enum Command {
     },
 }
 
-pub(super) fn run(args: Args) -> Result<ExitCode> {
+pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let Command::Check { flags } = args.command;
     let config = Config::load(&flags, &env::process)?;
     let mut out = io::stdout().lock();
@@ -57,13 +59,38 @@ pub(super) fn run(args: Args) -> Result<ExitCode> {
     }
     let wrong = faults(&config);
     for error in &wrong {
-        writeln!(io::stderr(), "error: {error} ({})\n help: {}", error.code(), error.help())?;
+        say(error)?;
     }
-    if wrong.is_empty() {
+    let fits = wrong.is_empty() & look_at_ledger(&config).await?;
+    if fits {
         writeln!(io::stderr(), "the config is sound")?;
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::FAILURE)
+}
+
+fn say(error: &dyn Explain) -> io::Result<()> {
+    writeln!(io::stderr(), "error: {error} ({})\n help: {}", error.code(), error.help())
+}
+
+/// What the ledger has that the config does not fit. False if `serve` could not start with it.
+async fn look_at_ledger(config: &Config) -> Result<bool> {
+    let ledger = match SqliteLedger::open(&config.ledger) {
+        Ok(ledger) => ledger,
+        Err(error @ (LedgerError::Missing { .. } | LedgerError::Older { .. })) => {
+            writeln!(io::stderr(), "note: {error}; {}", error.help())?;
+            return Ok(true);
+        }
+        Err(error) => {
+            say(&error)?;
+            return Ok(false);
+        }
+    };
+    let hubs = hubs::usable(config);
+    for note in hubs::shared_in_words(&hubs).chain(hubs::missing_in_words(config, &hubs, &ledger).await?) {
+        writeln!(io::stderr(), "note: {note}")?;
+    }
+    Ok(true)
 }
 
 /// What `serve` would stumble over, all at once.

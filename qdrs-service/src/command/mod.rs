@@ -27,6 +27,7 @@ mod config;
 mod emulator;
 mod guess;
 mod init;
+mod ledger;
 pub mod policy;
 mod serials;
 mod serve;
@@ -43,7 +44,7 @@ pub struct Cli {
 enum Command {
     /// Serve stations and products until it is interrupted
     Serve(serve::Args),
-    /// Write a commented config file
+    /// Write a commented config file, and make the ledger
     Init(init::Args),
     /// Look at the config without serving
     Config(config::Args),
@@ -54,6 +55,8 @@ enum Command {
     Serials(serials::Args),
     /// Open, show and close batch accounts
     Batch(batch::Args),
+    /// Look after the ledger as a whole
+    Ledger(ledger::Args),
     /// Serve a local IoT Hub to try things on: no cloud account, no real devices
     Emulator(emulator::Args),
 }
@@ -74,11 +77,12 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => runtime()?.block_on(serve::run(args)),
         Command::Init(args) => init::run(args),
-        Command::Config(args) => config::run(args),
+        Command::Config(args) => runtime()?.block_on(config::run(args)),
         Command::Access(args) => runtime()?.block_on(access::run(args)),
         Command::Policy(args) => policy::run(args),
         Command::Serials(args) => runtime()?.block_on(serials::run(args)),
         Command::Batch(args) => runtime()?.block_on(batch::run(args)),
+        Command::Ledger(args) => runtime()?.block_on(ledger::run(args)),
         Command::Emulator(args) => runtime()?.block_on(emulator::run(args)),
     }
 }

@@ -75,7 +75,7 @@ impl World {
         let emulator = Emulator::start(EmulatorOptions::default()).await.expect("an emulator");
         let base = emulator.http_url.parse().expect("a URL");
         let hub: Arc<dyn Hub> = Arc::new(AzureHub::new(emulator.owner.clone(), Some(base), None).expect("a hub"));
-        let ledger = Arc::new(SqliteLedger::open(&dir.path().join("ledger.sqlite")).expect("a ledger"));
+        let ledger = Arc::new(SqliteLedger::open_or_make(&dir.path().join("ledger.sqlite")).expect("a ledger"));
         let policies = BTreeMap::from([("buttons".to_owned(), Policy::parse("buttons", POLICY).expect("a policy"))]);
         let registrar = Registrar::new(ledger.clone(), BTreeMap::from([("main".to_owned(), hub)]), policies);
         let app = App { registrar, gate: Arc::new(Gate::new(limits)) };

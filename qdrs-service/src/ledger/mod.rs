@@ -373,6 +373,15 @@ pub enum LedgerError {
     /// A newer version of QDRS has written it.
     #[error("ledger {path} was written by a newer QDRS (its version is {found}, this one knows {known}); run that version")]
     Newer { path: String, found: u32, known: u32 },
+    /// An older version of QDRS has written it, and this command does not change that.
+    #[error("ledger {path} has version {found}, and this QDRS works with version {known}")]
+    Older { path: String, found: u32, known: u32 },
+    /// Nothing is at its path.
+    #[error("there is no ledger {path}")]
+    Missing { path: String },
+    /// What is at its path can't be used as a ledger.
+    #[error("the ledger {path} can't be used: {why}")]
+    Unusable { path: String, why: String, help: String },
     /// An access code of that name is there, or none is.
     #[error("{0}")]
     AccessCode(String),
@@ -389,7 +398,12 @@ impl Explain for LedgerError {
         match self {
             Self::Database(_) | Self::Closed => Code::LedgerUnavailable,
             Self::Damaged { .. } => Code::Internal,
-            Self::Newer { .. } | Self::AccessCode(_) | Self::Serving { .. } => Code::SettingInvalid,
+            Self::Newer { .. }
+            | Self::Older { .. }
+            | Self::Missing { .. }
+            | Self::Unusable { .. }
+            | Self::AccessCode(_)
+            | Self::Serving { .. } => Code::SettingInvalid,
         }
     }
 
@@ -397,6 +411,15 @@ impl Explain for LedgerError {
         match self {
             Self::Database(_) => "check the path of the ledger, who may write there, and the free space".into(),
             Self::Newer { .. } => "install the QDRS that wrote it, or a newer one".into(),
+            Self::Older { .. } => {
+                "back the ledger up, stop the service that serves from it, and run `qdrs-service ledger migrate`; \
+                                   this version's `qdrs-service serve` does the same when it starts"
+                    .into()
+            }
+            Self::Missing { .. } => "check the path (`ledger` in the config, QDRS_LEDGER, --ledger); a new ledger is made by \
+                                     `qdrs-service init`, and by `qdrs-service serve` when it starts"
+                .into(),
+            Self::Unusable { help, .. } => help.clone(),
             Self::Serving { .. } => "stop the other one first, or name another ledger".into(),
             Self::AccessCode(_) => "`qdrs-service access list` shows those that there are".into(),
             Self::Damaged { .. } | Self::Closed => self.code().help().to_owned(),

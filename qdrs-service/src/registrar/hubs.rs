@@ -51,6 +51,11 @@ impl Hubs {
         self.clients.keys().cloned().collect()
     }
 
+    /// True if a hub of that host can be called.
+    pub fn has(&self, host_name: &str) -> bool {
+        self.at(host_name).is_some()
+    }
+
     /// The hosts that stand under more than one name, with these names.
     pub fn shared(&self) -> Vec<(&str, Vec<&str>)> {
         let mut by_host: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

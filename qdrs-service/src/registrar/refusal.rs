@@ -82,7 +82,12 @@ impl From<LedgerError> for Refusal {
     fn from(error: LedgerError) -> Self {
         let code = match &error {
             LedgerError::Database(_) | LedgerError::Closed | LedgerError::Serving { .. } => Code::LedgerUnavailable,
-            LedgerError::Damaged { .. } | LedgerError::Newer { .. } | LedgerError::AccessCode(_) => Code::Internal,
+            LedgerError::Damaged { .. }
+            | LedgerError::Newer { .. }
+            | LedgerError::Older { .. }
+            | LedgerError::Missing { .. }
+            | LedgerError::Unusable { .. }
+            | LedgerError::AccessCode(_) => Code::Internal,
         };
         Self { cause: Some(error.to_string()), ..Self::new(code, "") }
     }

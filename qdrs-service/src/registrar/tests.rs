@@ -298,7 +298,7 @@ fn registrar_with(folder: &std::path::Path, hubs: &[(&str, &Arc<FakeHub>)]) -> R
         named.add(name, "given in a test", Arc::clone(hub) as _);
     }
     Registrar::new(
-        Arc::new(SqliteLedger::open(&folder.join("ledger.sqlite")).unwrap()),
+        Arc::new(SqliteLedger::open_or_make(&folder.join("ledger.sqlite")).unwrap()),
         named,
         BTreeMap::from([
             ("sevens".to_owned(), policy),

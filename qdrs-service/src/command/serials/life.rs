@@ -61,13 +61,20 @@ pub(super) async fn show(named: Named) -> Result<ExitCode> {
     let ledger = SqliteLedger::open(&config.ledger)?;
     let codes: BTreeMap<_, _> =
         ledger.access_list().await?.into_iter().map(|access| (access.key_id.to_string(), access.name)).collect();
+    let attempts = attempts(&config, &ledger, &named).await?;
     let mut out = io::stdout().lock();
-    for (number, record) in attempts(&config, &ledger, &named).await?.iter().enumerate() {
+    for (number, record) in attempts.iter().enumerate() {
         if number > 0 {
             writeln!(out)?;
         }
         let code = record.reservation.key_id.to_string();
         print(record, codes.get(&code).unwrap_or(&code), &mut out)?;
+    }
+    let stands = attempts.last().filter(|last| !matches!(last.life, Life::Released { .. } | Life::Scrapped { .. }));
+    let hubs = hubs::usable(&config);
+    if let Some(host) = stands.map(|last| &last.reservation.hub_host).filter(|host| !hubs.has(host)) {
+        let what = "no hub of the configuration has that host, so it can't be released or scrapped";
+        writeln!(io::stderr(), "note: the hub is {host}; {what}: {}", hubs.in_words())?;
     }
     Ok(ExitCode::SUCCESS)
 }

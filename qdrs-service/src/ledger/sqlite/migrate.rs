@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::file;
 use crate::ledger::LedgerError;
 
 /// Every migration, in order; the first is number 1.
@@ -32,6 +33,7 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Le
     for sql in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
         transaction.execute_batch(sql)?;
     }
+    transaction.pragma_update(None, "application_id", file::APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", known())?;
     transaction.commit()?;
     Ok(())

@@ -6,7 +6,7 @@
 //! write beside it.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -33,6 +33,7 @@ use super::{
 mod access;
 mod batch;
 mod end;
+mod file;
 mod migrate;
 mod read;
 mod write;
@@ -74,30 +75,78 @@ impl From<rusqlite::Error> for LedgerError {
 }
 
 impl SqliteLedger {
-    /// Opens the ledger, makes it if it is not there, and brings an older one up to date.
+    /// Opens the ledger that is there, if it is one of this version.
+    ///
+    /// # Errors
+    /// There is none, it has another version, or it can't be used. Nothing is made or changed.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        match file::version(path)? {
+            None => Err(LedgerError::Missing { path: path.display().to_string() }),
+            Some(found) if found < migrate::known() => {
+                Err(LedgerError::Older { path: path.display().to_string(), found, known: migrate::known() })
+            }
+            Some(_) => Self::start(file::open(path)?, path),
+        }
+    }
+
+    /// Opens the ledger; makes it if nothing is there, and brings an older one up to date. Only for a ledger that no other
+    /// process serves from.
+    ///
+    /// # Errors
+    /// What is there is no ledger or a newer one, or it can't be used.
+    pub fn open_or_make(path: &Path) -> Result<Self, LedgerError> {
+        if file::version(path)?.is_none() {
+            file::make(path)?;
+            tracing::info!(path = %path.display(), "a new ledger was made");
+        }
+        let mut connection = file::open(path)?;
         migrate::migrate(&mut connection, path)?;
+        Self::start(connection, path)
+    }
+
+    /// Opens the ledger to serve from it; makes it or brings it up to date.
+    ///
+    /// # Errors
+    /// As [`Self::open_or_make`], or another process serves from it.
+    pub fn open_to_serve(path: &Path) -> Result<Self, LedgerError> {
+        // What is no ledger gets no lock beside it.
+        file::version(path)?;
+        let lock = file::lock(path)?;
+        Ok(Self { _serving: Some(lock), ..Self::open_or_make(path)? })
+    }
+
+    /// Makes the ledger if nothing is there; true if so. What is there may be a ledger of an older version.
+    ///
+    /// # Errors
+    /// What is there is no ledger or a newer one, or none can be made.
+    pub fn make(path: &Path) -> Result<bool, LedgerError> {
+        if file::version(path)?.is_some() {
+            return Ok(false);
+        }
+        let _lock = file::lock(path)?;
+        file::make(path).map(|()| true)
+    }
+
+    /// Brings the ledger that is there up to date; the versions before and after.
+    ///
+    /// # Errors
+    /// There is none, it is newer, a service serves from it, or it can't be used.
+    pub fn migrate(path: &Path) -> Result<(u32, u32), LedgerError> {
+        let Some(found) = file::version(path)? else {
+            return Err(LedgerError::Missing { path: path.display().to_string() });
+        };
+        let _lock = file::lock(path)?;
+        migrate::migrate(&mut file::open(path)?, path)?;
+        Ok((found, migrate::known()))
+    }
+
+    fn start(connection: Connection, path: &Path) -> Result<Self, LedgerError> {
         let (deeds, waiting) = mpsc::channel(WAITING_MAX);
         std::thread::Builder::new()
             .name("ledger".into())
             .spawn(move || work(connection, waiting))
             .map_err(|error| LedgerError::Database(format!("can't start its thread: {error}")))?;
         Ok(Self { path: path.to_owned(), deeds, readers: Arc::default(), _serving: None })
-    }
-
-    /// Opens the ledger to serve from it. An error if another process does.
-    pub fn open_to_serve(path: &Path) -> Result<Self, LedgerError> {
-        let mut lock = path.as_os_str().to_owned();
-        lock.push(".lock");
-        let lock = PathBuf::from(lock);
-        let opened = File::options().create(true).truncate(false).write(true).open(&lock);
-        let file = opened.map_err(|error| LedgerError::Database(format!("can't open {}: {error}", lock.display())))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _serving: Some(file), ..Self::open(path)? }),
-            Err(TryLockError::WouldBlock) => Err(LedgerError::Serving { path: path.display().to_string() }),
-            Err(TryLockError::Error(error)) => Err(LedgerError::Database(format!("can't lock {}: {error}", lock.display()))),
-        }
     }
 
     /// Runs `deed` on the writer thread, in a savepoint of the next commit. An error of its own rolls it back alone.

@@ -16,6 +16,8 @@ use crate::ledger::{
     batch::NewBatch,
 };
 
+mod ways;
+
 /// A copy of the kept ledger of that version, in a folder that goes with the test.
 fn kept(version: u32) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -28,7 +30,7 @@ fn kept(version: u32) -> (tempfile::TempDir, PathBuf) {
 #[tokio::test]
 async fn the_first_versions_ledger_opens() {
     let (_folder, path) = kept(1);
-    let ledger = SqliteLedger::open(&path).unwrap();
+    let ledger = SqliteLedger::open_or_make(&path).unwrap();
     let record = ledger.find_serial("multiples-of-7".into(), "QD-0041713".into()).await.unwrap().expect("it is there");
     assert_eq!(record.life.state(), State::Confirmed);
     assert_eq!(ledger.access_list().await.unwrap().len(), 1);
@@ -41,7 +43,7 @@ async fn the_first_versions_ledger_opens() {
 #[tokio::test]
 async fn the_first_versions_ledger_takes_a_batch() {
     let (_folder, path) = kept(1);
-    let ledger = SqliteLedger::open(&path).unwrap();
+    let ledger = SqliteLedger::open_or_make(&path).unwrap();
     let record = ledger.find_serial("multiples-of-7".into(), "QD-0041713".into()).await.unwrap().expect("it is there");
     assert!(record.reservation.columns.is_empty());
     let name = record.reservation.batch.clone().unwrap_or_else(|| "w47".into());
@@ -55,7 +57,7 @@ async fn the_first_versions_ledger_takes_a_batch() {
 #[tokio::test]
 async fn the_second_versions_ledger_opens() {
     let (_folder, path) = kept(2);
-    let ledger = SqliteLedger::open(&path).unwrap();
+    let ledger = SqliteLedger::open_or_make(&path).unwrap();
     says_what_was_kept(&ledger).await;
     let access = &ledger.access_list().await.unwrap()[0];
     assert_eq!((access.rework, access.reworked), (0, 0), "nobody has allowed a release");
@@ -64,7 +66,7 @@ async fn the_second_versions_ledger_opens() {
 #[tokio::test]
 async fn the_third_versions_ledger_opens() {
     let (_folder, path) = kept(3);
-    let ledger = SqliteLedger::open(&path).unwrap();
+    let ledger = SqliteLedger::open_or_make(&path).unwrap();
     says_what_was_kept(&ledger).await;
     says_who_released_it(&ledger).await;
 }
@@ -72,7 +74,7 @@ async fn the_third_versions_ledger_opens() {
 #[tokio::test]
 async fn the_fourth_versions_ledger_opens() {
     let (_folder, path) = kept(4);
-    let ledger = SqliteLedger::open(&path).unwrap();
+    let ledger = SqliteLedger::open_or_make(&path).unwrap();
     says_what_was_kept(&ledger).await;
     says_who_released_it(&ledger).await;
 }
@@ -91,7 +93,7 @@ async fn an_old_ledgers_hosts_are_brought_to_one_spelling() {
         assert_eq!(connection.execute(set, [serial, host, device_id]).unwrap(), 1);
     }
     drop(connection);
-    let ledger = SqliteLedger::open(&path).unwrap();
+    let ledger = SqliteLedger::open_or_make(&path).unwrap();
     let hosts = ledger.read(|connection| {
         let mut rows = connection.prepare("SELECT serial, hub_host FROM reservation ORDER BY serial")?;
         rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?.collect::<rusqlite::Result<Vec<_>>>()
@@ -106,7 +108,7 @@ async fn an_old_ledgers_hosts_are_brought_to_one_spelling() {
 #[tokio::test]
 async fn what_an_old_ledger_has_released_is_numbered_and_pays_back_no_more() {
     let (_folder, path) = kept(2);
-    let ledger = SqliteLedger::open(&path).unwrap();
+    let ledger = SqliteLedger::open_or_make(&path).unwrap();
     let charged = ledger.read(|connection| {
         let mut rows = connection.prepare("SELECT serial, charged FROM reservation ORDER BY serial")?;
         rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)))?.collect::<rusqlite::Result<Vec<_>>>()
@@ -147,7 +149,7 @@ async fn says_what_was_kept(ledger: &SqliteLedger) {
 async fn this_versions_ledger_says_what_the_third_ones_did() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.sqlite");
-    let ledger = SqliteLedger::open(&path).unwrap();
+    let ledger = SqliteLedger::open_or_make(&path).unwrap();
     let code = AccessCode::generate(Kind::Station);
     let access = Access {
         key_id: code.key_id(),
@@ -232,7 +234,7 @@ fn a_newer_ledger_is_refused_and_left_as_it_is() {
     let connection = Connection::open(&path).unwrap();
     connection.pragma_update(None, "user_version", 1000).unwrap();
     drop(connection);
-    let Err(error) = SqliteLedger::open(&path) else { panic!("a newer ledger was opened") };
+    let Err(error) = SqliteLedger::open_or_make(&path) else { panic!("a newer ledger was opened") };
     let known = format!("was written by a newer QDRS (its version is 1000, this one knows {})", migrate::known());
     assert!(error.to_string().contains(&known), "{error}");
 }
@@ -240,7 +242,7 @@ fn a_newer_ledger_is_refused_and_left_as_it_is() {
 #[tokio::test]
 async fn a_deed_that_breaks_off_is_undone_alone_and_the_ledger_goes_on() {
     let (_folder, path) = kept(1);
-    let ledger = SqliteLedger::open(&path).unwrap();
+    let ledger = SqliteLedger::open_or_make(&path).unwrap();
     let count =
         |connection: &Connection| connection.query_row("SELECT count(*) FROM policy_count", [], |row| row.get::<_, u64>(0));
     let before = ledger.read(count).await.unwrap();
