@@ -76,7 +76,7 @@ pub enum Event {
         /// Until the next try, rounded up.
         seconds: u64,
     },
-    /// This computer's clock is wrong; it is corrected in memory. Told once.
+    /// This computer's clock and the service's differ; it is corrected in memory. Told once; [`clock_sentence`] words it.
     ClockCorrected {
         /// What is added to this computer's time.
         seconds: i64,
@@ -447,6 +447,13 @@ fn device_path(serial: &str, rest: &str) -> Result<String, ClientError> {
         ClientError::Refused(Box::new(Problem::new(Code::SerialInvalid, detail)))
     })?;
     Ok(format!("/v1/devices/{segment}{rest}"))
+}
+
+/// [`Event::ClockCorrected`] for a person. Which of the two clocks is wrong can't be known here.
+pub fn clock_sentence(seconds: i64) -> String {
+    let side = if seconds < 0 { "ahead of" } else { "behind" };
+    let apart = seconds.unsigned_abs();
+    format!("this computer's clock is {apart} s {side} the service's; QDRS corrects it for itself, but set the one that is wrong")
 }
 
 /// What this computer's clock says, in seconds since 1970.

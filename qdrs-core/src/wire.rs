@@ -166,6 +166,12 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: jiff::Timestamp) -> Option<D
     Some(wait.min(RETRY_AFTER_MAX))
 }
 
+/// How far this computer's clock is ahead of the sender's `Date`, in seconds; negative when it is behind.
+pub(crate) fn ahead_of_date(headers: &HeaderMap, now: jiff::Timestamp) -> Option<i64> {
+    let date = jiff::fmt::rfc2822::parse(headers.get(http::header::DATE)?.to_str().ok()?.trim()).ok()?.timestamp();
+    Some(now.as_second() - date.as_second())
+}
+
 /// Why an answer's body can't be had.
 #[derive(Debug)]
 pub(crate) enum BodyError {
@@ -249,6 +255,16 @@ mod tests {
         assert_eq!(read("99999999999"), Some(3600));
         assert_eq!(read("soon"), None);
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn the_date_tells_how_far_this_clock_is_ahead() {
+        let now: jiff::Timestamp = "1994-11-06T08:49:00Z".parse().expect("a time");
+        let read =
+            |text: &str| ahead_of_date(&HeaderMap::from_iter([(http::header::DATE, text.parse().expect("a header"))]), now);
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(-37));
+        assert_eq!(read("Sun, 06 Nov 1994 06:49:00 GMT"), Some(7200));
+        assert_eq!((read("yesterday"), ahead_of_date(&HeaderMap::new(), now)), (None, None));
     }
 
     #[test]

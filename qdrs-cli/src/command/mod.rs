@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use qdrs_core::{
     api::Code,
-    client::{Client, ClientOptions, Event},
+    client::{Client, ClientOptions, Event, clock_sentence},
 };
 
 use crate::{
@@ -121,9 +121,7 @@ pub fn tell_waits(client: &Client, printer: Printer) {
 pub(crate) fn tell(event: Event, printer: Printer) {
     match event {
         Event::Waiting { why, seconds } => printer.talk(format!("{why}; asking again in {seconds} s")),
-        Event::ClockCorrected { seconds } => {
-            printer.warn(format!("this computer's clock is {seconds} s off; QDRS corrects it for itself, but set it right"));
-        }
+        Event::ClockCorrected { seconds } => printer.warn(clock_sentence(seconds)),
     }
 }
 

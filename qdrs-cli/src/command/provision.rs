@@ -10,7 +10,7 @@ use std::{
 
 use qdrs_core::{
     api::{AccessInfo, Code, Permission},
-    client::Client,
+    client::{Client, clock_sentence},
 };
 
 use super::ask;
@@ -227,9 +227,7 @@ fn show_waits(client: &Client, screen: &Screen) {
     let screen = screen.clone();
     client.on_event(move |event| match event {
         qdrs_core::client::Event::Waiting { why, seconds } => screen.show(&Event::Wait { why, seconds: seconds as f64 }),
-        qdrs_core::client::Event::ClockCorrected { seconds } => {
-            screen.notice(format!("this computer's clock is {seconds} s off; QDRS corrects it for itself, but set it right"));
-        }
+        qdrs_core::client::Event::ClockCorrected { seconds } => screen.notice(clock_sentence(seconds)),
     });
 }
 

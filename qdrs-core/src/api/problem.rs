@@ -94,7 +94,7 @@ macro_rules! problems {
 problems! {
     // The request itself.
     BadRequest = "bad-request", Some(400), Engineer, false, Input, "The request is malformed",
-        "use a client that speaks this version of the protocol (PROTOCOL.md)";
+        "use a client that speaks this version of the protocol";
     IdempotencyKeyMissing = "idempotency-key-missing", Some(400), Engineer, false, Input, "A PUT needs an Idempotency-Key",
         "send a UUIDv7 made for this serial's job, and the same one with every retry";
     RouteUnknown = "route-unknown", Some(404), Engineer, false, Input, "There is no such address here",
@@ -108,11 +108,11 @@ problems! {
 
     // Who is calling.
     SignatureMissing = "signature-missing", Some(401), Engineer, false, Refused, "The request is not signed",
-        "sign it as PROTOCOL.md says; `qdrs setup` gives this station its access code";
+        "sign it as the protocol says; `qdrs setup` gives this station its access code";
     SignatureInvalid = "signature-invalid", Some(401), Engineer, false, Refused, "The request's signature does not hold",
         "run `qdrs setup` again with the access code; if it persists, something between station and service changes requests";
-    ClockSkew = "clock-skew", Some(401), Engineer, true, Refused, "The station's clock is wrong",
-        "set the station's clock; over TLS QDRS corrects itself and goes on";
+    ClockSkew = "clock-skew", Some(401), Engineer, true, Refused, "The station's and the service's clocks differ",
+        "set the clock that is wrong, the station's or the service's; over TLS QDRS corrects itself and goes on";
     AccessCodeUnknown = "access-code-unknown", Some(401), Owner, false, Refused, "The service does not know this access code",
         "check that the code was made by this service, then run `qdrs setup` again";
     AccessCodeSuspended = "access-code-suspended", Some(403), Owner, false, Refused, "The access code is suspended",
@@ -173,12 +173,31 @@ problems! {
     // The service and the hub.
     HubUnreachable = "hub-unreachable", Some(503), Nobody, true, Unreachable, "The hub can't be reached",
         "QDRS asks again by itself; if it lasts, check the service's network and the hub's host name";
-    HubSlow = "hub-slow", Some(503), Nobody, true, Unreachable, "The hub has not answered yet",
+    HubSlow = "hub-slow", Some(503), Nobody, true, Unreachable, "The hub has not answered yet, or not clearly",
         "QDRS asks again by itself; the reservation stands";
     HubThrottled = "hub-throttled", Some(503), Nobody, true, Unreachable, "The hub is throttling",
         "QDRS asks again by itself; a larger tier or more units register faster";
+    HubUnrecognised = "hub-unrecognised", Some(503), Owner, true, Unreachable, "What answers in the hub's place is no IoT Hub",
+        "QDRS asks again by itself; if it lasts, the owner checks the hub's host name and what stands between";
+    HubUntrusted = "hub-untrusted", Some(503), Owner, false, Unreachable, "The hub's certificate is not trusted",
+        "the owner sets the service's clock if the certificate's dates are at fault, else names its CA as the hub's `ca_file`";
+    HubNotFound = "hub-not-found", Some(503), Owner, false, Unreachable, "There is no hub of that name",
+        "the owner checks the `HostName` in the hub owner connection string, and that the hub still exists";
     HubRefusesOwner = "hub-refuses-owner", Some(503), Owner, false, Unreachable, "The hub refuses the service's credential",
-        "the owner checks the hub owner connection string of the service";
+        "the owner copies the hub owner connection string anew from the hub's \"Shared access policies\"; if it is the same, the \
+         owner looks at the hub's \"Networking\" and at whether it takes shared keys";
+    HubRightMissing = "hub-right-missing", Some(503), Owner, false, Unreachable, "The hub's policy lacks a right",
+        "the owner gives the service a connection string of a policy with registry read and registry write, such as `registryReadWrite`";
+    HubKeysOff = "hub-keys-off", Some(503), Owner, false, Unreachable, "The hub takes no shared keys",
+        "the owner allows shared access policies for this hub again (local authentication), or names another hub";
+    ServiceClockWrong = "service-clock-wrong", Some(503), Owner, false, Unreachable, "The service's clock is wrong",
+        "the owner sets the clock of the computer that the service runs on, best by network time";
+    HubNetworkDenied = "hub-network-denied", Some(503), Owner, false, Unreachable, "A network rule keeps the service from the hub",
+        "the owner allows the service's address in the hub's \"Networking\", or has the proxy between let it through";
+    HubDayQuota = "hub-day-quota", Some(503), Owner, false, Unreachable, "The hub's messages of the day are used up",
+        "the owner adds units to the hub, or waits for the next day (UTC)";
+    HubRefuses = "hub-refuses", Some(503), Owner, false, Unreachable, "The hub refuses the call",
+        "the owner reads what the hub says: its tier, its state or its version does not allow the call";
     HubFull = "hub-full", Some(503), Owner, false, Unreachable, "The hub takes no more devices",
         "the owner adds another hub or removes devices";
     HubNotConfigured = "hub-not-configured", Some(503), Owner, false, Device, "The service's configuration does not have this hub",

@@ -200,6 +200,13 @@ async fn a_wrong_clock_is_corrected_and_told_once() {
     assert!(matches!(events[..], [Event::ClockCorrected { seconds }] if seconds.abs_diff(ahead) < 30), "{events:?}");
 }
 
+#[test]
+fn the_side_of_a_clock_that_is_off_is_said_right() {
+    // Added to this computer's time: what has to be added was missing, so it is behind.
+    assert!(clock_sentence(7200).starts_with("this computer's clock is 7200 s behind the service's;"));
+    assert!(clock_sentence(-7200).starts_with("this computer's clock is 7200 s ahead of the service's;"));
+}
+
 #[tokio::test]
 async fn a_clock_that_no_correction_mends_is_told() {
     let code = AccessCode::generate(Kind::Station);

@@ -3,15 +3,15 @@
 //! Knows no connection. The hub says why in up to three places, believed in this order: the header
 //! `iothub-errorcode`, the envelope `{"Message":"ErrorCode:…;…"}`, the newer envelope `{"errorCode":…,"message":…}`.
 //!
-//! Holds always: a refusal is believed only from a hub. A 404 without the hub's own code may come from anything
-//! between, and taking it for "no such device" could free a serial whose device lives. So it is *unclear*.
+//! Holds always: a refusal of a device is believed only from a hub. A 404 without the hub's own code may come from anything
+//! between, and taking it for "no such device" could free a serial whose device lives. So it is [`HubError::Stranger`].
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{HubError, Identity, THROTTLE_WAIT_MIN};
+use super::{Denial, HubError, Identity, THROTTLE_WAIT_MIN};
 use crate::{connection_string::DeviceKey, wire::plain};
 
 /// The longest text of a hub that goes into an error.
@@ -61,6 +61,8 @@ pub(super) struct Answer {
     pub(super) error_code: Option<String>,
     /// The header `Retry-After`.
     pub(super) retry_after: Option<Duration>,
+    /// This computer's clock less the hub's (`Date`), in seconds, as the answer came.
+    pub(super) ahead_s: Option<i64>,
     /// None when it broke off or is too long.
     pub(super) body: Option<Zeroizing<Vec<u8>>>,
 }
@@ -109,6 +111,8 @@ impl HubCode {
 struct Said {
     code: Option<HubCode>,
     text: String,
+    /// `ExceptionMessage`: the cause, at times, among much else. Never shown.
+    exception: String,
 }
 
 impl Said {
@@ -122,16 +126,17 @@ impl Said {
         if let Some(message) = object.get("Message").and_then(Value::as_str) {
             if let Some(rest) = message.strip_prefix("ErrorCode:") {
                 let (code, text) = rest.split_once(';').unwrap_or((rest, ""));
-                return Some(Self { code: HubCode::named(code), text: text.to_owned() });
+                let exception = object.get("ExceptionMessage").and_then(Value::as_str).unwrap_or_default().to_owned();
+                return Some(Self { code: HubCode::named(code), text: text.to_owned(), exception });
             }
             // The newer envelope is seen as a string inside the older one.
             let inner =
                 (depth == 0).then(|| serde_json::from_str(message).ok().and_then(|value| Self::in_value(&value, 1))).flatten();
-            return Some(inner.unwrap_or(Self { code: None, text: message.to_owned() }));
+            return Some(inner.unwrap_or(Self { text: message.to_owned(), ..Self::default() }));
         }
         let text = object.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
         let code = object.get("errorCode").and_then(HubCode::read);
-        (code.is_some() || !text.is_empty()).then_some(Self { code, text })
+        (code.is_some() || !text.is_empty()).then_some(Self { code, text, ..Self::default() })
     }
 
     fn of(answer: &Answer) -> Self {
@@ -141,6 +146,11 @@ impl Said {
         }
         said
     }
+}
+
+/// Whether the hub says that there is no hub of its name. It does so at random, right after good calls, and nothing was done.
+pub(super) fn is_no_hub(answer: &Answer) -> bool {
+    matches!(answer.status, 401 | 404) && Said::of(answer).code.and_then(|code| code.number) == Some(401_001)
 }
 
 /// What an answer that is no success means. `secrets` are what was sent and must not come back in a text.
@@ -172,24 +182,35 @@ fn meaning(http_status: u16, said: Said, retry_after: Option<Duration>, secrets:
         (None, true) => format!("it answers {http_status}"),
         (None, false) => text.clone(),
     };
+    let denied = |why| HubError::Denied { why, text: words() };
     match (status, number, &said.code) {
         (_, Some(409_001), _) => HubError::Exists,
         (_, Some(404_001), _) => HubError::NotFound,
+        (_, Some(403_002), _) if text.contains("messages") => denied(Denial::DayQuota),
         (_, Some(403_002), _) => HubError::Full,
+        (_, Some(401_001), _) => denied(Denial::NoHub),
         // Not the entry's fault: each one would be refused, so none of them for good.
-        (_, Some(400_001), _) => HubError::RefusesOwner { text: words() },
+        (_, Some(400_001 | 403_001 | 403_010), _) => denied(Denial::Call),
         // The bulk call's own code says nothing about the entry; its body should have.
         (_, Some(400_013), _) => HubError::Unclear { why: "it refuses the entry without saying why".to_owned() },
-        (401 | 403, ..) => HubError::RefusesOwner { text: words() },
-        (404, _, Some(_)) => HubError::RefusesOwner { text: words() },
+        (401 | 403, _, Some(code)) => denied(Denial::by_words(&code.name, &format!("{} {}", said.text, said.exception))),
+        // Every refusal of a hub has a code; a proxy's has none.
+        (401 | 403 | 407, _, None) => denied(match Denial::by_words("", &said.text) {
+            Denial::Credential => Denial::Network,
+            other => other,
+        }),
+        (404 | 410, _, Some(_)) => denied(Denial::NoHub),
         (412, ..) => HubError::Changed,
         (429, ..) => HubError::Throttled { retry_after: throttle_wait(retry_after, &text) },
-        (400 | 405..=407 | 410 | 411 | 413..=428 | 430..=499, _, Some(code)) => HubError::Rejected {
+        (400 | 413, _, Some(code)) => HubError::Rejected {
             code: code.name.clone(),
             text: if text.is_empty() { "no reason given".to_owned() } else { text },
         },
-        // A conflict of another kind, a fault inside a bulk answer, or an answer that no hub gives.
-        _ => HubError::Unclear { why: failed(http_status, &said, secrets) },
+        (405..=407 | 411 | 414..=428 | 430..=499, _, Some(_)) => denied(Denial::Call),
+        (500.., ..) => HubError::Unclear { why: failed(http_status, &said, secrets) },
+        // A conflict of another kind, or an answer that no hub gives.
+        (_, _, Some(_)) => HubError::Unclear { why: failed(http_status, &said, secrets) },
+        (_, _, None) => HubError::Stranger { why: failed(http_status, &said, secrets) },
     }
 }
 
@@ -219,7 +240,7 @@ fn clean(text: &str, secrets: &[&str]) -> String {
 /// Source: Azure IoT Hub, "Bulk registry operations"; a failed entry is HTTP 400 with a body of the same form.
 pub(super) fn bulk_of_one(answer: &Answer, device_id: &str, secrets: &[&str]) -> Result<Vec<String>, HubError> {
     let success = answer.status == 200;
-    let unreadable = || HubError::Unclear { why: format!("it answers {} and something that makes no sense", answer.status) };
+    let unreadable = || HubError::Stranger { why: format!("it answers {} and something that makes no sense", answer.status) };
     let result = answer.body.as_deref().and_then(|body| serde_json::from_slice::<Value>(body).ok());
     let Some(is_successful) = result.as_ref().and_then(|result| result.get("isSuccessful")).and_then(Value::as_bool) else {
         return Err(if (200..300).contains(&answer.status) { unreadable() } else { refusal(answer, secrets) });
@@ -242,7 +263,7 @@ pub(super) fn bulk_of_one(answer: &Answer, device_id: &str, secrets: &[&str]) ->
     let ours = |error: &&Value| error.get("deviceId").and_then(Value::as_str).is_none_or(|id| id == device_id);
     let Some(error) = list("errors").iter().find(ours) else { return Err(unreadable()) };
     let text = error.get("errorStatus").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let said = Said { code: error.get("errorCode").and_then(HubCode::read), text };
+    let said = Said { code: error.get("errorCode").and_then(HubCode::read), text, ..Said::default() };
     Err(meaning(answer.status, said, answer.retry_after, secrets))
 }
 
@@ -310,6 +331,7 @@ mod tests {
             status,
             error_code: header.map(str::to_owned),
             retry_after: None,
+            ahead_s: None,
             body: Some(Zeroizing::new(body.as_bytes().to_vec())),
         }
     }
@@ -341,25 +363,54 @@ mod tests {
         assert_eq!(coded(409, "DeviceAlreadyExists"), HubError::Exists);
         assert_eq!(coded(412, "PreconditionFailed"), HubError::Changed);
         assert_eq!(coded(403, "IotHubQuotaExceeded"), HubError::Full);
-        assert_eq!(coded(403, "IotHubSuspended"), HubError::RefusesOwner { text: "some words (IotHubSuspended)".into() });
-        assert_eq!(coded(401, "IotHubNotFound"), HubError::RefusesOwner { text: "some words (IotHubNotFound)".into() });
-        assert_eq!(coded(404, "IotHubNotFound"), HubError::RefusesOwner { text: "some words (IotHubNotFound)".into() });
+        let denied = |why, text: &str| HubError::Denied { why, text: text.into() };
+        assert_eq!(coded(403, "IotHubSuspended"), denied(Denial::Call, "some words (IotHubSuspended)"));
+        assert_eq!(coded(401, "IotHubNotFound"), denied(Denial::NoHub, "some words (IotHubNotFound)"));
+        assert_eq!(coded(404, "IotHubNotFound"), denied(Denial::NoHub, "some words (IotHubNotFound)"));
+        assert_eq!(coded(410, "Gone"), denied(Denial::NoHub, "some words (Gone)"));
+        assert_eq!(coded(415, "Odd"), denied(Denial::Call, "some words (Odd)"));
         assert_eq!(
             coded(400, "ArgumentInvalid"),
             HubError::Rejected { code: "ArgumentInvalid".into(), text: "some words".into() }
         );
         assert_eq!(coded(400, "SomethingNew"), HubError::Rejected { code: "SomethingNew".into(), text: "some words".into() });
+        assert_eq!(coded(400, "InvalidProtocolVersion"), denied(Denial::Call, "some words (InvalidProtocolVersion)"));
+        assert_eq!(coded(401, "IotHubUnauthorizedAccess"), denied(Denial::Credential, "some words (IotHubUnauthorizedAccess)"));
+    }
+
+    #[test]
+    fn a_quota_of_devices_and_one_of_messages_are_two_things() {
+        let body =
+            r#"{"Message":"ErrorCode:IotHubQuotaExceeded;Total number of messages on IotHub 'x' exceeded the allocated quota."}"#;
+        assert!(matches!(refused(403, None, body), HubError::Denied { why: Denial::DayQuota, .. }));
+        let body =
+            r#"{"Message":"ErrorCode:IotHubQuotaExceeded;Total number of devices on IotHub exceeded the allocated quota."}"#;
+        assert_eq!(refused(403, None, body), HubError::Full);
+    }
+
+    #[test]
+    fn a_cause_that_stands_only_in_the_exception_is_found_and_not_shown() {
+        let body = r#"{"Message":"ErrorCode:IotHubUnauthorizedAccess;Unauthorized","ExceptionMessage":"Exception: Local authentication is disabled\r\n at X in C:\\source"}"#;
         assert_eq!(
-            coded(400, "InvalidProtocolVersion"),
-            HubError::RefusesOwner { text: "some words (InvalidProtocolVersion)".into() }
+            refused(401, None, body),
+            HubError::Denied { why: Denial::KeysOff, text: "Unauthorized (IotHubUnauthorizedAccess)".into() }
         );
-        assert_eq!(refused(401, None, ""), HubError::RefusesOwner { text: "it answers 401".into() });
+    }
+
+    #[test]
+    fn a_refusal_without_a_hubs_code_is_a_proxys() {
+        for status in [401, 403, 407] {
+            let refused = refused(status, None, "<html>Forbidden</html>");
+            assert_eq!(refused, HubError::Denied { why: Denial::Network, text: format!("it answers {status}") });
+        }
     }
 
     #[test]
     fn what_no_hub_says_is_unclear_and_never_a_refusal() {
-        for status in [302, 400, 404, 408, 409, 418, 500, 502, 503, 599] {
-            assert!(refused(status, None, "<html>Proxy</html>").effect_unknown(), "{status}");
+        for status in [302, 400, 404, 408, 409, 410, 418, 500, 502, 503, 599] {
+            let refused = refused(status, None, "<html>Proxy</html>");
+            assert!(refused.effect_unknown() && refused.is_passing(), "{status}");
+            assert_eq!(matches!(refused, HubError::Stranger { .. }), !matches!(status, 408 | 500..), "{status}");
         }
         // A fault is a fault, whatever its code: the effect may have come first.
         assert!(refused(500, Some("DeviceAlreadyExists"), "").effect_unknown());

@@ -1,7 +1,7 @@
 //! Azure IoT Hub's own REST API, `api-version` 2021-04-12; the emulator speaks the same.
 //!
-//! One call for each thing asked, and never a second try: see [`super`]. What the answers mean stands in `answer`;
-//! here is how they are asked for, and which failures of the connection mean that nothing was sent.
+//! One call for each thing asked, and no second try of what may have had an effect: see [`super`]. What the answers mean
+//! stands in `answer`; here is how they are asked for, and which failures of the connection mean that nothing was sent.
 //!
 //! Holds always: the owner's key and the tokens made of it are in no log and no error; a device's keys leave this file
 //! only in a request's body, which is wiped once it is sent.
@@ -24,8 +24,9 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::{
-    Hub, HubError, Identity, NewIdentity,
+    Denial, Hub, HubError, Identity, NewIdentity,
     answer::{self, Answer},
+    denial::{Refused, Right},
 };
 use crate::{
     Boxed,
@@ -43,6 +44,12 @@ pub const API_VERSION: &str = "2021-04-12";
 /// a minute would make clear refusals unclear.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(75);
 
+/// How often a call is repeated when the hub says that there is no such hub, which passes within seconds when it is untrue.
+const NO_HUB_REPEATS: u32 = 4;
+
+/// The wait before the first of these repeats; each further one is twice as long.
+const NO_HUB_WAIT: Duration = Duration::from_millis(250);
+
 /// How long a token is good for; it is renewed at half of it, so that a clock some minutes off does no harm.
 const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
@@ -59,6 +66,7 @@ pub struct AzureHub {
     owner: OwnerConnectionString,
     token: Mutex<Option<Token>>,
     call_timeout: Duration,
+    no_hub_wait: Duration,
 }
 
 /// A token made before, good for many calls.
@@ -174,13 +182,20 @@ impl AzureHub {
             .user_agent(concat!("qdrs/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| HubSetupError::Client { why: error.to_string() })?;
-        Ok(Self { http, base, owner, token: Mutex::new(None), call_timeout: CALL_TIMEOUT })
+        Ok(Self { http, base, owner, token: Mutex::new(None), call_timeout: CALL_TIMEOUT, no_hub_wait: NO_HUB_WAIT })
     }
 
     /// For tests, which do not wait a minute.
     #[cfg(test)]
     pub(super) fn with_call_timeout(mut self, call_timeout: Duration) -> Self {
         self.call_timeout = call_timeout;
+        self
+    }
+
+    /// For tests, which do not wait between repeats.
+    #[cfg(test)]
+    pub(super) fn with_no_hub_wait(mut self, no_hub_wait: Duration) -> Self {
+        self.no_hub_wait = no_hub_wait;
         self
     }
 
@@ -238,11 +253,28 @@ impl AzureHub {
         url
     }
 
-    /// One call: sends, and reads the whole answer.
+    /// One call: sends, and reads the whole answer. Sends again while the hub says that there is no such hub.
     ///
     /// # Errors
-    /// [`HubError::Unreachable`] only when not a byte was sent, else [`HubError::Unclear`].
+    /// As [`Self::send`].
     async fn call(&self, method: Method, url: Url, if_match: Option<&str>, body: Option<Bytes>) -> Result<Answer, HubError> {
+        for repeat in 0..NO_HUB_REPEATS {
+            let answer = self.send(method.clone(), url.clone(), if_match, body.clone()).await?;
+            if !answer::is_no_hub(&answer) {
+                return Ok(answer);
+            }
+            let wait = self.no_hub_wait.saturating_mul(1 << repeat);
+            tracing::info!(%method, wait_ms = wait.as_millis(), "the hub says that there is no such hub; asking again");
+            tokio::time::sleep(wait).await;
+        }
+        self.send(method, url, if_match, body).await
+    }
+
+    /// Sends once, and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`HubError::Unreachable`] and [`HubError::Untrusted`] only when not a byte was sent, else [`HubError::Unclear`].
+    async fn send(&self, method: Method, url: Url, if_match: Option<&str>, body: Option<Bytes>) -> Result<Answer, HubError> {
         let authorization = self.authorization();
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, authorization.clone());
@@ -260,14 +292,33 @@ impl AzureHub {
         let response = request.send().await.map_err(|error| failure(error.into(), self.call_timeout))?;
         let status = response.status().as_u16();
         let error_code = response.headers().get("iothub-errorcode").and_then(|code| code.to_str().ok()).map(str::to_owned);
-        let retry_after = wire::retry_after(response.headers(), jiff::Timestamp::now());
+        let now = jiff::Timestamp::now();
+        let (retry_after, ahead_s) = (wire::retry_after(response.headers(), now), wire::ahead_of_date(response.headers(), now));
         if status == 401 {
             self.forget_token(&authorization);
         }
         // The status and the header may say enough without the body; whoever needs it says so.
         let body = wire::body(response, ANSWER_BYTES_MAX).await.ok();
         tracing::debug!(%method, status, error_code, "the hub answers");
-        Ok(Answer { status, error_code, retry_after, body })
+        Ok(Answer { status, error_code, retry_after, ahead_s, body })
+    }
+
+    /// What a refusal means, with the hub's name and the policy's in it. A write that is refused without a reason is held
+    /// against a read: a hub that takes the key for one refuses the other for want of a right.
+    async fn explained(&self, error: HubError, right: Right, answer: &Answer) -> HubError {
+        let HubError::Denied { why, text } = error else { return error };
+        let (host, policy) = (&*self.owner.host_name, &*self.owner.key_name);
+        let refused = Refused { host, policy, right, ahead_s: answer.ahead_s };
+        let mut why = refused.settle(why);
+        if why == Denial::Credential && right == Right::Write && self.may_read().await {
+            why = Denial::Right;
+        }
+        HubError::Denied { why, text: refused.sentence(why, &text) }
+    }
+
+    /// Whether the hub takes the key for a read that shows no device.
+    async fn may_read(&self) -> bool {
+        self.send(Method::GET, self.url("/statistics/devices"), None, None).await.is_ok_and(|answer| answer.status == 200)
     }
 
     async fn create(&self, new: NewIdentity<'_>) -> Result<(), HubError> {
@@ -277,7 +328,11 @@ impl AzureHub {
         let authentication = Authentication::new(&primary, &secondary);
         let entry = Entry { id: new.device_id, import_mode: "create", status: "enabled", authentication, tags: &new.tags };
         let answer = self.call(Method::POST, self.url("/devices"), None, Some(secret_json(&[entry])?)).await?;
-        for warning in answer::bulk_of_one(&answer, new.device_id, &[&primary, &secondary])? {
+        let warnings = match answer::bulk_of_one(&answer, new.device_id, &[&primary, &secondary]) {
+            Ok(warnings) => warnings,
+            Err(error) => return Err(self.explained(error, Right::Write, &answer).await),
+        };
+        for warning in warnings {
             if warning.starts_with(WITHOUT_TWIN) {
                 tracing::warn!(device_id = new.device_id, warning, "the device is made, but its tags are not set");
             } else {
@@ -294,7 +349,7 @@ impl AzureHub {
         }
         match answer::refusal(&answer, &[]) {
             HubError::NotFound => Ok(None),
-            error => Err(error),
+            error => Err(self.explained(error, Right::Read, &answer).await),
         }
     }
 
@@ -307,12 +362,18 @@ impl AzureHub {
         let authentication = Authentication::new(&primary, &secondary);
         let body = secret_json(&Update { rest: &rest, device_id: &identity.device_id, authentication })?;
         let answer = self.call(Method::PUT, url, Some(&identity.etag), Some(body)).await?;
-        if answer.status == 200 { Ok(()) } else { Err(answer::refusal(&answer, &[&primary, &secondary])) }
+        if answer.status == 200 {
+            return Ok(());
+        }
+        Err(self.explained(answer::refusal(&answer, &[&primary, &secondary]), Right::Write, &answer).await)
     }
 
     async fn delete(&self, identity: &Identity) -> Result<(), HubError> {
         let answer = self.call(Method::DELETE, self.device_url(&identity.device_id)?, Some(&identity.etag), None).await?;
-        if matches!(answer.status, 200 | 204) { Ok(()) } else { Err(answer::refusal(&answer, &[])) }
+        if matches!(answer.status, 200 | 204) {
+            return Ok(());
+        }
+        Err(self.explained(answer::refusal(&answer, &[]), Right::Write, &answer).await)
     }
 }
 
@@ -380,7 +441,10 @@ fn secret_json<T: Serialize>(value: &T) -> Result<Bytes, HubError> {
 fn failure(failure: Failure, call_timeout: Duration) -> HubError {
     match failure {
         Failure::NotSent(why) => HubError::Unreachable { why },
-        Failure::Untrusted { why, .. } => HubError::Unreachable { why: format!("its certificate is not trusted: {why}") },
+        Failure::Untrusted { why, clock: false } => HubError::Untrusted { why },
+        Failure::Untrusted { why, clock: true } => {
+            HubError::Untrusted { why: format!("{why}; the service's clock says {}", jiff::Timestamp::now()) }
+        }
         Failure::TimedOut => HubError::Unclear { why: format!("no answer within {} s", call_timeout.as_secs()) },
         Failure::Broken(why) => HubError::Unclear { why },
     }

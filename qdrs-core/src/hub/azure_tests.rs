@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    api::Code,
     connection_string::OwnerConnectionString,
     raw_server::{RawServer, Then, TlsServer, answer, nobody},
 };
@@ -60,9 +61,10 @@ async fn a_create_is_one_bulk_call_with_keys_and_tags() {
 
 #[tokio::test]
 async fn one_connection_and_one_token_serve_many_calls_and_a_401_makes_a_new_one() {
-    let (server, hub) = hub([answer(200, "", MADE), answer(401, "", ""), answer(200, "", MADE)]).await;
+    let unauthorized = || answer(401, "", &old("IotHubUnauthorizedAccess"));
+    let (server, hub) = hub([answer(200, "", MADE), unauthorized(), unauthorized(), answer(200, "", MADE)]).await;
     create(&hub).await.expect("made");
-    assert!(matches!(create(&hub).await, Err(HubError::RefusesOwner { .. })));
+    assert!(matches!(create(&hub).await, Err(HubError::Denied { why: Denial::Credential, .. })));
     assert!(!hub.has_token(), "a token that was refused is not used again");
     create(&hub).await.expect("made");
     let seen = server.seen();
@@ -79,10 +81,10 @@ async fn nothing_was_sent_when_there_is_no_connection() {
     let unknown = create(&AzureHub::new(owner, None, None).expect("a hub")).await.expect_err("no such host");
     assert!(matches!(unknown, HubError::Unreachable { .. }), "{unknown}");
     // Neither a server that speaks no TLS nor one with another CA's certificate gets to see the request.
-    for server in [TlsServer::that_speaks_none(), TlsServer::with_a_certificate_of_its_own()] {
-        let error = create(&hub_at(server.url())).await.expect_err("no TLS");
-        assert!(matches!(error, HubError::Unreachable { .. }), "{error}");
-    }
+    let clear = create(&hub_at(TlsServer::that_speaks_none().url())).await.expect_err("no TLS");
+    assert!(matches!(clear, HubError::Unreachable { .. }), "{clear}");
+    let untrusted = create(&hub_at(TlsServer::with_a_certificate_of_its_own().url())).await.expect_err("another CA");
+    assert!(matches!(untrusted, HubError::Untrusted { .. }) && !untrusted.is_passing(), "{untrusted}");
 }
 
 #[tokio::test]
@@ -148,10 +150,6 @@ async fn each_refusal_of_a_create_has_its_meaning() {
         (answer(400, "", &old("ArgumentInvalid")), rejected),
         (answer(403, "", &old("IotHubQuotaExceeded")), HubError::Full),
         (
-            answer(401, "", &old("IotHubUnauthorizedAccess")),
-            HubError::RefusesOwner { text: "words (IotHubUnauthorizedAccess)".into() },
-        ),
-        (
             answer(429, "Retry-After: 3\r\n", &old("ThrottlingException")),
             HubError::Throttled { retry_after: Duration::from_secs(10) },
         ),
@@ -164,6 +162,85 @@ async fn each_refusal_of_a_create_has_its_meaning() {
     let warned = r#"{"isSuccessful":true,"errors":[],"warnings":[{"deviceId":"dev1","warningCode":"DeviceRegisteredWithoutTwin","warningStatus":"x"}]}"#;
     let (_server, hub) = hub([answer(200, "", warned)]).await;
     assert_eq!(create(&hub).await, Ok(()));
+}
+
+/// The cause and the sentence of a call that the hub refuses as a whole.
+fn denial(result: Result<impl fmt::Debug, HubError>) -> (Denial, String) {
+    match result {
+        Err(HubError::Denied { why, text }) => (why, text),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn hub_of_policy(server: &RawServer, policy: &str) -> AzureHub {
+    let owner = OwnerConnectionString::parse(&OWNER.replace("iothubowner", policy)).expect("a connection string");
+    AzureHub::new(owner, Some(server.url()), None).expect("a hub")
+}
+
+#[tokio::test]
+async fn a_hub_that_does_not_find_itself_for_a_moment_is_asked_again_and_one_that_is_gone_is_named() {
+    let not_found = || answer(401, "", &old("IotHubNotFound"));
+    let (server, hub) = hub([not_found(), not_found(), not_found(), not_found(), answer(200, "", MADE)]).await;
+    let hub = hub.with_no_hub_wait(Duration::ZERO);
+    assert_eq!(create(&hub).await, Ok(()));
+    let bodies: Vec<_> = server.seen().into_iter().map(|seen| seen.body).collect();
+    assert!(bodies.len() == 5 && bodies.windows(2).all(|pair| pair[0] == pair[1]), "the same keys each time");
+
+    let server = RawServer::start((0..6).map(|_| not_found())).await;
+    let gone = hub_at(server.url()).with_no_hub_wait(Duration::ZERO);
+    let (why, text) = denial(Hub::read(&gone, "dev1").await);
+    assert_eq!((why, server.seen().len()), (Denial::NoHub, 5));
+    assert_eq!(text, "there is no IoT Hub at contoso.azure-devices.net: words (IotHubNotFound)");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_is_told_from_a_wrong_key_with_the_right_side() {
+    for (date, side) in [("Fri, 01 Jan 2100 00:00:00 GMT", "behind"), ("Thu, 01 Jan 1970 00:00:00 GMT", "ahead of")] {
+        let (server, hub) = hub([answer(401, &format!("Date: {date}\r\n"), &old("IotHubUnauthorizedAccess"))]).await;
+        let (why, text) = denial(create(&hub).await);
+        assert_eq!((why, why.code()), (Denial::Clock, Code::ServiceClockWrong));
+        let said = format!(" s {side} the clock of contoso.azure-devices.net, so the hub refuses the service's tokens: words");
+        assert!(text.starts_with("the service's clock is ") && text.contains(&said), "{text}");
+        assert_eq!(server.seen().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_told_from_a_wrong_key_by_a_read() {
+    let unauthorized = || answer(401, "", &old("IotHubUnauthorizedAccess"));
+    let server = RawServer::start([unauthorized(), answer(200, "", "{}")]).await;
+    let (why, text) = denial(create(&hub_of_policy(&server, "our-own")).await);
+    assert_eq!((why, why.code()), (Denial::Right, Code::HubRightMissing));
+    assert!(text.starts_with("policy `our-own` of contoso.azure-devices.net lacks the right `registry write`"), "{text}");
+    assert_eq!(server.seen()[1].request_line(), "GET /statistics/devices?api-version=2021-04-12 HTTP/1.1");
+
+    let server = RawServer::start([unauthorized(), unauthorized()]).await;
+    let (why, text) = denial(create(&hub_of_policy(&server, "our-own")).await);
+    assert_eq!((why, why.code()), (Denial::Credential, Code::HubRefusesOwner));
+    assert!(text.starts_with("contoso.azure-devices.net does not take the key of policy `our-own`: words"), "{text}");
+
+    // A policy that every hub has is known by its name, also for a read.
+    let server = RawServer::start([unauthorized(), unauthorized()]).await;
+    let (why, text) = denial(Hub::read(&hub_of_policy(&server, "service"), "dev1").await);
+    assert!(why == Denial::Right && text.contains("`service`") && text.contains("`registry read`"), "{text}");
+    assert_eq!(denial(create(&hub_of_policy(&server, "registryRead")).await).0, Denial::Right);
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn shared_keys_that_are_off_and_network_rules_have_their_own_code() {
+    let says = |text: &str| format!(r#"{{"Message":"ErrorCode:IotHubUnauthorizedAccess;{text}"}}"#);
+    for (then, code) in [
+        (answer(401, "", &says("Local authentication is disabled")), Code::HubKeysOff),
+        (answer(401, "", &says("Public network access is disabled")), Code::HubNetworkDenied),
+        (answer(403, "", "<h1>Forbidden</h1>"), Code::HubNetworkDenied),
+        (answer(403, "", &old("OperationNotAvailableInCurrentTier")), Code::HubRefuses),
+    ] {
+        let (server, hub) = hub([then]).await;
+        let (why, text) = denial(create(&hub).await);
+        assert_eq!((why.code(), server.seen().len()), (code, 1), "{text}");
+        assert!(text.contains("contoso.azure-devices.net"), "{text}");
+    }
 }
 
 #[tokio::test]

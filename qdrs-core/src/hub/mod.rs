@@ -3,8 +3,9 @@
 //! Declares what the registrar asks of a hub ([`Hub`]) and the ways it can fail ([`HubError`]); [`azure`] speaks to a
 //! real IoT Hub, or to the emulator, which it can't tell apart; [`backoff`] says how long to wait before asking again.
 //!
-//! A hub never repeats a call by itself. Whether a create may be repeated depends on which keys the ledger has on
-//! record for the serial, and only the registrar knows that.
+//! A hub never repeats by itself a call that may have had an effect. Whether a create may be repeated depends on which keys
+//! the ledger has on record for the serial, and only the registrar knows that. A hub that says "there is no such hub", as it
+//! does at random right after good calls, has done nothing: that call is repeated a few times ([`azure`]).
 
 use std::{fmt, time::Duration};
 
@@ -15,10 +16,12 @@ pub mod azure;
 #[cfg(test)]
 mod azure_tests;
 pub mod backoff;
+mod denial;
 pub mod host;
 
 pub use azure::{AzureHub, HubSetupError};
 pub use backoff::Backoff;
+pub use denial::Denial;
 
 /// The shortest wait after a throttled call: what IoT Hub asks for in words, since it sends no `Retry-After`.
 pub const THROTTLE_WAIT_MIN: Duration = Duration::from_secs(10);
@@ -141,19 +144,33 @@ pub enum HubError {
     /// The hub takes no more devices.
     #[error("the hub takes no more devices")]
     Full,
-    /// The hub does not take the owner's connection string, or its tier or state does not allow the call.
-    #[error("the hub refuses the service: {text}")]
-    RefusesOwner {
-        /// What it says, without a secret.
+    /// The hub refuses the service, whatever device the call is about. Nothing was done.
+    #[error("{text}")]
+    Denied {
+        /// The cause.
+        why: Denial,
+        /// The cause in a sentence, with the hub's own words and without a secret.
         text: String,
     },
-    /// The call may or may not have had its effect: no answer, or none that can be read.
+    /// The call may or may not have had its effect: no answer, or a fault of the hub.
     #[error("whether the hub did it is unknown: {why}")]
     Unclear {
         /// What happened.
         why: String,
     },
-    /// Nothing was sent, so nothing happened: no connection, no address, no trust.
+    /// The answer is none of an IoT Hub. The call may have had its effect all the same: a proxy can answer after it.
+    #[error("what answers is no IoT Hub: {why}")]
+    Stranger {
+        /// What it answered.
+        why: String,
+    },
+    /// The certificate is not trusted. Nothing was sent.
+    #[error("the hub's certificate is not trusted: {why}")]
+    Untrusted {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Nothing was sent, so nothing happened: no connection, no address.
     #[error("the hub can't be reached: {why}")]
     Unreachable {
         /// What happened.
@@ -164,16 +181,20 @@ pub enum HubError {
 impl HubError {
     /// May the call have had its effect? Then only reading the identity can tell.
     pub fn effect_unknown(&self) -> bool {
-        matches!(self, Self::Unclear { .. })
+        matches!(self, Self::Unclear { .. } | Self::Stranger { .. })
     }
 
     /// Does asking again, unchanged, make sense?
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Throttled { .. } | Self::Unclear { .. } | Self::Unreachable { .. } => true,
-            Self::Exists | Self::Changed | Self::NotFound | Self::Rejected { .. } | Self::Full | Self::RefusesOwner { .. } => {
-                false
-            }
+            Self::Throttled { .. } | Self::Unclear { .. } | Self::Stranger { .. } | Self::Unreachable { .. } => true,
+            Self::Exists
+            | Self::Changed
+            | Self::NotFound
+            | Self::Rejected { .. }
+            | Self::Full
+            | Self::Denied { .. }
+            | Self::Untrusted { .. } => false,
         }
     }
 
@@ -195,8 +216,10 @@ impl Explain for HubError {
             Self::Rejected { .. } => Code::RejectedByHub,
             Self::Throttled { .. } => Code::HubThrottled,
             Self::Full => Code::HubFull,
-            Self::RefusesOwner { .. } => Code::HubRefusesOwner,
+            Self::Denied { why, .. } => why.code(),
             Self::Unclear { .. } => Code::HubSlow,
+            Self::Stranger { .. } => Code::HubUnrecognised,
+            Self::Untrusted { .. } => Code::HubUntrusted,
             Self::Unreachable { .. } => Code::HubUnreachable,
         }
     }

@@ -109,15 +109,9 @@ impl Refusal {
         }
     }
 
-    /// The answer: envelope A of the registry.
     pub(super) fn answer(&self) -> Answer {
-        let body = json!({
-            "Message": format!("ErrorCode:{};{}", self.kind.code, self.text),
-            "ExceptionMessage": format!("Tracking ID:{}", tracking_id()),
-        });
-        let mut answer = json_answer(self.kind.status, &body);
+        let mut answer = envelope(self.kind.status, self.kind.code, &self.text);
         let headers = answer.headers_mut();
-        headers.insert("iothub-errorcode", HeaderValue::from_static(self.kind.code));
         if self.kind == UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("SharedAccessSignature"));
         }
@@ -129,6 +123,30 @@ impl Refusal {
         }
         answer
     }
+}
+
+/// Envelope A of the registry; a code that no header can hold stands in the body only.
+pub(super) fn envelope(status: StatusCode, code: &str, text: &str) -> Answer {
+    let body = json!({
+        "Message": format!("ErrorCode:{code};{text}"),
+        "ExceptionMessage": format!("Tracking ID:{}", tracking_id()),
+    });
+    let mut answer = json_answer(status, &body);
+    if let Ok(code) = HeaderValue::from_str(code) {
+        answer.headers_mut().insert("iothub-errorcode", code);
+    }
+    answer
+}
+
+/// What a fault rule tells the hub to answer; without a code what a proxy might. A status that is none counts as 500.
+pub(super) fn stated(status: u16, code: &str, text: &str) -> Answer {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if !code.is_empty() {
+        return envelope(status, code, text);
+    }
+    let mut answer = Response::new(Full::new(Bytes::from(text.to_owned())));
+    *answer.status_mut() = status;
+    answer
 }
 
 /// An answer with a JSON body and the headers that every answer has.

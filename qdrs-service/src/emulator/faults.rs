@@ -1,4 +1,4 @@
-//! Faults on demand: lost answers, lost requests, failures before and after the effect, delays, throttling.
+//! Faults on demand: lost answers, lost requests, refusals, failures before and after the effect, delays, throttling.
 //!
 //! A rule says which fault, on which calls, and how often: the next `n` matching calls, or a share of them drawn from
 //! a seed, so that the same seed brings the same faults in the same order. Rules are set by [`Faults`] from Rust, or
@@ -14,7 +14,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::errors::{self, Refusal};
+use super::errors::{self, Answer, Refusal};
 
 /// What a call does, as far as faults are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,17 @@ pub enum Fault {
     },
     /// 403 `IotHubQuotaExceeded`, nothing done.
     Full,
+    /// An error of the real hub that the emulator does not make by itself, nothing done.
+    Refuse {
+        /// HTTP status, 400 to 599.
+        status: u16,
+        /// The header `iothub-errorcode`, such as `IotHubNotFound`; empty for an answer that is none of a hub.
+        #[serde(default)]
+        code: String,
+        /// What the hub says of it.
+        #[serde(default)]
+        text: String,
+    },
     /// A bulk create makes the identity but not its tags, and warns `DeviceRegisteredWithoutTwin`.
     WithoutTwin,
 }
@@ -206,6 +217,7 @@ pub(super) struct Plan {
     pub(super) delay: Duration,
     pub(super) drop_request: bool,
     pub(super) refusal: Option<Refusal>,
+    pub(super) answer: Option<Answer>,
     pub(super) without_twin: bool,
     pub(super) drop_answer: bool,
     pub(super) fail_after: bool,
@@ -287,6 +299,7 @@ impl Faults {
                 Fault::DelayAnswer { ms } => plan.delay_answer += Duration::from_millis(*ms),
                 Fault::Throttle { retry_after } => plan.refusal = Some(Refusal::throttled(*retry_after)),
                 Fault::Full => plan.refusal = Some(Refusal::full(0)),
+                Fault::Refuse { status, code, text } => plan.answer = Some(errors::stated(*status, code, text)),
                 Fault::WithoutTwin => plan.without_twin = true,
             }
         }

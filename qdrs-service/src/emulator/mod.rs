@@ -329,7 +329,7 @@ impl Running {
         self.hub.throttle.set(tier);
     }
 
-    /// Lets the hub's clock differ from this machine's by that many seconds: what a token's end is held against.
+    /// Lets the hub's clock differ from this machine's by that many seconds: its `Date`, and what a token's end is held against.
     pub fn set_clock_offset(&self, seconds: i64) {
         self.hub.auth.set_clock_offset(seconds);
     }

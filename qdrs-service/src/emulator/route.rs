@@ -185,6 +185,9 @@ impl Hub {
         if let Some(refusal) = plan.refusal {
             return Ok(refusal.answer());
         }
+        if let Some(answer) = plan.answer {
+            return Ok(answer);
+        }
         let changes = action.changes();
         let mut answer = self.effect(action, plan.without_twin).unwrap_or_else(|refusal| refusal.answer());
         if changes && let Err(error) = self.registry.flush().await {

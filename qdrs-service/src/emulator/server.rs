@@ -91,8 +91,22 @@ async fn respond(hub: &Arc<Hub>, peer: SocketAddr, request: Request<Incoming>) -
         }
         Err(_) => return Err(Dropped),
     };
-    let Some(refusal) = unread else { return route::answer(hub, peer, parts, body).await };
-    let mut answer = refusal.answer();
-    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    let mut answer = match unread {
+        None => route::answer(hub, peer, parts, body).await?,
+        Some(refusal) => {
+            let mut answer = refusal.answer();
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            answer
+        }
+    };
+    if let Some(date) = date(hub.auth.now()) {
+        answer.headers_mut().insert(header::DATE, date);
+    }
     Ok(answer)
+}
+
+/// The hub's time in HTTP's form; none for a time that this form can't hold.
+fn date(now: jiff::Timestamp) -> Option<HeaderValue> {
+    let text = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).ok()?;
+    HeaderValue::from_str(&text).ok()
 }

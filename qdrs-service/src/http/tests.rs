@@ -22,6 +22,8 @@ use crate::{
     limits::Limits,
 };
 
+mod hub;
+
 const POLICY: &str = "[form]\npattern = 'QD-[0-9]{4}'\nsay = '`QD-` and four digits'";
 
 struct World {

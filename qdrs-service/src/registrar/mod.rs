@@ -52,6 +52,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(25);
 /// How long the second of two equal requests waits for the first.
 const TWIN_WAITS: Duration = Duration::from_secs(2);
 
+/// How long a look at what failed may take once the deadline has passed.
+const TROUBLE_WITHIN: Duration = Duration::from_secs(1);
+
 /// The registrar; clones share one.
 #[derive(Clone)]
 pub struct Registrar {
@@ -96,13 +99,22 @@ impl Registrar {
         request: RegisterRequest,
     ) -> Result<(Registration, bool), Refusal> {
         let within = self.shared.answer_within;
-        let end = tokio::time::timeout(within, self.register_unbounded(caller, serial, job, request)).await;
-        end.unwrap_or_else(|_| {
+        if let Ok(end) = tokio::time::timeout(within, self.register_unbounded(caller, serial, job, request)).await {
+            return end;
+        }
+        Err(self.last_trouble(caller, job).await.unwrap_or_else(|| {
             let seconds = within.as_secs();
             let detail =
                 format!("no answer from the hub within {seconds} s; what was begun goes on, and the same request finds it");
-            Err(Refusal::new(Code::HubSlow, detail).retry_after(Duration::from_secs(2)))
-        })
+            Refusal::new(Code::HubSlow, detail).retry_after(Duration::from_secs(2))
+        }))
+    }
+
+    /// What the work for that job failed with last, which says more than that it takes long; none when it is not known at once.
+    async fn last_trouble(&self, caller: &Access, job: &str) -> Option<Refusal> {
+        let found = self.shared.ledger.find_job(caller.key_id, job_hash(caller.key_id, job));
+        let record = tokio::time::timeout(TROUBLE_WITHIN, found).await.ok()?.ok()??;
+        self.shared.works.trouble(record.reservation.id)
     }
 
     async fn register_unbounded(

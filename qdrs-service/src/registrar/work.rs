@@ -42,7 +42,13 @@ pub(super) struct Works<T> {
 }
 
 type Running<T> = Mutex<HashMap<Uuid, Waiting<T>>>;
-type Waiting<T> = watch::Receiver<Option<Result<T, Refusal>>>;
+
+/// A work under way, as those see it who wait for it.
+struct Waiting<T> {
+    end: watch::Receiver<Option<Result<T, Refusal>>>,
+    /// What its last try failed with.
+    trouble: Option<Refusal>,
+}
 
 impl<T> Default for Works<T> {
     fn default() -> Self {
@@ -55,6 +61,18 @@ impl<T: Clone + Send + Sync + 'static> Works<T> {
         lock(&self.running).contains_key(&reservation)
     }
 
+    /// Keeps what the last try failed with, for those who can't wait any longer.
+    fn note(&self, reservation: Uuid, trouble: Refusal) {
+        if let Some(work) = lock(&self.running).get_mut(&reservation) {
+            work.trouble = Some(trouble);
+        }
+    }
+
+    /// What the last try of the reservation's work failed with, while it goes on.
+    pub(super) fn trouble(&self, reservation: Uuid) -> Option<Refusal> {
+        lock(&self.running).get(&reservation).and_then(|work| work.trouble.clone())
+    }
+
     /// Waits for the end of the reservation's work, and starts `work` if none runs. The work goes on if nobody waits any more.
     pub(super) async fn join(
         &self,
@@ -64,10 +82,10 @@ impl<T: Clone + Send + Sync + 'static> Works<T> {
         let mut end = {
             let mut running = lock(&self.running);
             match running.get(&reservation) {
-                Some(end) => end.clone(),
+                Some(work) => work.end.clone(),
                 None => {
                     let (done, end) = watch::channel(None);
-                    running.insert(reservation, end.clone());
+                    running.insert(reservation, Waiting { end: end.clone(), trouble: None });
                     // Leaves the table before its end is told, so that whoever asks again is not told of it once more;
                     // also if it panics.
                     let entry = Entry { running: Arc::clone(&self.running), reservation };
@@ -316,6 +334,9 @@ impl<'a> Work<'a> {
             });
         };
         tracing::info!(reservation = %self.reservation, wait_ms = wait.as_millis(), %error, "asking the hub again");
+        if !unsettled {
+            self.shared.works.note(self.reservation, error.into());
+        }
         tokio::time::sleep(wait).await;
         Ok(())
     }

@@ -228,3 +228,16 @@ async fn no_request_waits_longer_than_its_one_deadline() {
         assert_eq!(end.unwrap().unwrap_err(), expected, "{path:?}");
     }
 }
+
+#[tokio::test]
+async fn who_waits_in_vain_reads_what_the_last_try_failed_with() {
+    let mut world = World::new();
+    Arc::get_mut(&mut world.registrar.shared).unwrap().answer_within = Duration::from_millis(100);
+    let mine = world.station("line-1", |_| ()).await;
+    // More tries than fit before the deadline, each after a commit.
+    world.hub.will(std::iter::repeat_n(Fate::NotSent, 100_000));
+    let refusal = world.registrar.register(&mine.access, "7", "a", RegisterRequest::default()).await.unwrap_err();
+    assert_eq!(refusal.code(), Some(Code::HubUnreachable));
+    assert_eq!((refusal.problem.detail.as_str(), refusal.problem.retry_after), ("the hub can't be reached: as told", Some(2)));
+    world.hub.fates.lock().unwrap().clear();
+}
