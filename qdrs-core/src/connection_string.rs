@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 
 use crate::{api::Code, explain::Explain};
 
+mod given;
+
 /// The shortest key that a hub takes, in bytes.
 pub const KEY_BYTES_MIN: usize = 16;
 /// The longest key that a hub takes, in bytes.
@@ -70,6 +72,36 @@ pub enum ConnectionStringError {
     /// The device id holds what no hub takes.
     #[error("the `DeviceId` of the connection string is no device id of IoT Hub")]
     DeviceId,
+    /// Nothing, or nothing but remarks.
+    #[error("there is no connection string in it")]
+    Empty,
+    /// Several that differ: nobody can tell which is meant.
+    #[error("there are {count} connection strings in it that differ")]
+    Several {
+        /// How many.
+        count: usize,
+    },
+    /// Several lines, and not all of them are understood.
+    #[error("it has {lines} lines, and a connection string is one line")]
+    Lines {
+        /// How many, without remarks.
+        lines: usize,
+    },
+    /// Neither UTF-8 nor UTF-16.
+    #[error("it is no text in UTF-8 or UTF-16")]
+    NotText,
+    /// A key without the rest.
+    #[error("this is a key alone, without the hub and the policy that it belongs to")]
+    KeyAlone,
+    /// A host name without the rest.
+    #[error("this is a host name alone, without a policy and its key")]
+    HostAlone,
+    /// A token, which ends by itself.
+    #[error("this is a shared access signature, a token that ends; the key itself is needed")]
+    Token,
+    /// A name and no key: the portal masks it, and documents write something in its place.
+    #[error("the key is masked or a placeholder")]
+    Masked,
     /// The key is no base64.
     #[error("the key is not base64")]
     KeyNotBase64,
@@ -90,7 +122,17 @@ impl Explain for ConnectionStringError {
     }
 
     fn help(&self) -> String {
-        "copy the whole connection string, from `HostName=` to the end of the key".to_owned()
+        match self {
+            Self::Several { .. } => "keep the one that is meant and delete the others",
+            Self::Lines { .. } => "keep the one line from `HostName=` to the end of the key and delete the others",
+            Self::NotText => "save it as plain text in UTF-8",
+            Self::Masked => "show the key before you copy it: the portal copies it whole with the button beside the field",
+            Self::OtherKind { .. } | Self::KeyAlone | Self::HostAlone | Self::Token => {
+                "copy the primary connection string of `registryReadWrite` or `iothubowner` from the hub's \"Shared access policies\""
+            }
+            _ => "copy the whole connection string, from `HostName=` to the end of the key",
+        }
+        .to_owned()
     }
 }
 
@@ -224,6 +266,8 @@ struct Fields<'a> {
     signature: Option<&'a str>,
     gateway: Option<&'a str>,
     x509: Option<&'a str>,
+    endpoint: Option<&'a str>,
+    account: Option<&'a str>,
 }
 
 impl<'a> Fields<'a> {
@@ -241,7 +285,7 @@ impl<'a> Fields<'a> {
             // At the first `=` only: keys end in that character.
             let (name, value) = part.split_once('=').ok_or(ConnectionStringError::NotAPair { part: index + 1 })?;
             let (name, value) = (name.trim_end(), value.trim_start());
-            let known: [(&'static str, &mut Option<&'a str>); 8] = [
+            let known: [(&'static str, &mut Option<&'a str>); 10] = [
                 ("HostName", &mut fields.host_name),
                 ("DeviceId", &mut fields.device_id),
                 ("ModuleId", &mut fields.module_id),
@@ -250,6 +294,8 @@ impl<'a> Fields<'a> {
                 ("SharedAccessSignature", &mut fields.signature),
                 ("GatewayHostName", &mut fields.gateway),
                 ("x509", &mut fields.x509),
+                ("Endpoint", &mut fields.endpoint),
+                ("AccountKey", &mut fields.account),
             ];
             if let Some((field, place)) = known.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
                 && place.replace(value).is_some()
@@ -280,8 +326,28 @@ impl<'a> Fields<'a> {
     }
 
     fn key(&self) -> Result<Zeroizing<Vec<u8>>, ConnectionStringError> {
-        key_from_base64(needed("SharedAccessKey", self.key)?)
+        let key = needed("SharedAccessKey", self.key)?;
+        if key.contains(['*', '\u{2022}', '…', '<', '{', '[']) || key.contains("...") {
+            return Err(ConnectionStringError::Masked);
+        }
+        key_from_base64(key)
     }
+}
+
+/// A credential of another kind that has no fields at all.
+fn without_fields(line: &str) -> Result<(), ConnectionStringError> {
+    if line.get(..21).is_some_and(|word| word.eq_ignore_ascii_case("SharedAccessSignature")) && !line[21..].starts_with('=') {
+        return Err(ConnectionStringError::Token);
+    }
+    if line.contains(';') || line.trim_end_matches('=').contains('=') {
+        return Ok(());
+    }
+    if key_from_base64(line).is_ok() {
+        return Err(ConnectionStringError::KeyAlone);
+    }
+    let is_host =
+        line.contains('.') && line.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'/'));
+    if is_host { Err(ConnectionStringError::HostAlone) } else { Ok(()) }
 }
 
 fn needed<'a>(field: &'static str, value: Option<&'a str>) -> Result<&'a str, ConnectionStringError> {
@@ -380,16 +446,50 @@ impl OwnerConnectionString {
         Self::parse(&join(&["HostName=", host_name, ";SharedAccessKeyName=", key_name, ";SharedAccessKey=", &key.to_base64()]))
     }
 
-    /// Reads one leniently: any order, blanks around the parts, a `;` at the end.
+    /// Reads one as people give it: any order, blanks around the parts, a `;` at the end; in quotes, after a name, in JSON, with
+    /// remarks of the Azure CLI around it.
     ///
     /// # Errors
-    /// When a part is missing, twice or wrong, and when it is a device's.
+    /// When a part is missing, twice or wrong, when there are several, and when it is of another kind: a device's, a
+    /// provisioning service's, an Event Hub's, a token, a key or a host name alone.
     pub fn parse(text: &str) -> Result<Self, ConnectionStringError> {
-        let fields = Fields::split(text)?;
+        let line = given::line(text)?;
+        without_fields(&line)?;
+        let fields = Fields::split(&line)?;
+        refused(
+            "Endpoint",
+            fields.endpoint,
+            "this is an Event Hub's or a Service Bus', where messages are read; the IoT Hub's own begins with `HostName=`",
+        )?;
+        refused("AccountKey", fields.account, "this is a storage account's; the IoT Hub's own begins with `HostName=`")?;
+        refused("ModuleId", fields.module_id, "this is a module's; the hub owner's is needed")?;
         refused("DeviceId", fields.device_id, "this is a device's; the hub owner's is needed")?;
         refused("SharedAccessSignature", fields.signature, "it has a token that ends, where the key is needed")?;
+        let host_name = fields.host_name()?.to_owned();
+        if host_name.to_ascii_lowercase().contains(".azure-devices-provisioning.") {
+            let why = "this is a Device Provisioning Service's; the IoT Hub's own is needed, whose host name ends in `.azure-devices.net` or as in your cloud";
+            return Err(ConnectionStringError::OtherKind { field: "HostName", why });
+        }
         let key_name = needed("SharedAccessKeyName", fields.key_name)?.to_owned();
-        Ok(Self { host_name: fields.host_name()?.to_owned(), key_name, key: fields.key()? })
+        Ok(Self { host_name, key_name, key: fields.key()? })
+    }
+
+    /// Reads the content of a file: the same, in UTF-8 or UTF-16, with or without a byte order mark.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and when it is no text.
+    pub fn parse_file(bytes: &[u8]) -> Result<Self, ConnectionStringError> {
+        Self::parse(&given::text(bytes)?)
+    }
+
+    /// What the policy lacks of what QDRS needs, if it is one of those that every hub begins with; none when it suffices or is
+    /// the owner's own, of which nobody can know.
+    pub fn lacks(&self) -> Option<&'static str> {
+        match self.key_name.as_str() {
+            "registryRead" => Some("registry write"),
+            "service" | "device" => Some("registry read and registry write"),
+            _ => None,
+        }
     }
 
     /// The decoded key.

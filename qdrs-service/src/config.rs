@@ -116,16 +116,15 @@ impl HubConfig {
     /// # Errors
     /// When it is absent, its file can't be read or may be read by others, or it is no owner connection string.
     pub fn owner(&self, name: &str) -> Result<OwnerConnectionString, ConfigError> {
-        let (text, from) = match &self.connection {
-            Connection::Given { text, from } => (text.clone(), from.clone()),
-            Connection::File(path) => (read_secret(path)?, path.display().to_string()),
+        let (parsed, origin) = match &self.connection {
+            Connection::Given { text, from } => (OwnerConnectionString::parse(text), from.clone()),
+            Connection::File(path) => {
+                check_mode(path)?;
+                (OwnerConnectionString::parse_file(&Zeroizing::new(read(path)?)), path.display().to_string())
+            }
             Connection::Absent => return Err(ConfigError::NoConnection { hub: name.to_owned() }),
         };
-        OwnerConnectionString::parse(text.trim()).map_err(|error| ConfigError::Value {
-            what: format!("the connection string of hub `{name}`"),
-            origin: from,
-            why: error.to_string(),
-        })
+        parsed.map_err(|error| ConfigError::Connection { hub: name.to_owned(), origin, error })
     }
 
     /// Reads the further CA, if there is one.

@@ -50,7 +50,8 @@ fn what_a_device_with_one_key_cannot_hold_is_refused_by_name() {
     assert_eq!(why("HostName=https://h/;DeviceId=d"), ConnectionStringError::HostName);
     assert_eq!(why("HostName=h;DeviceId=a/b"), ConnectionStringError::DeviceId);
     assert_eq!(why(&format!("HostName=h;DeviceId={}", "d".repeat(129))), ConnectionStringError::DeviceId);
-    assert_eq!(why("HostName=h;DeviceId=d;SharedAccessKey=***"), ConnectionStringError::KeyNotBase64);
+    assert_eq!(why("HostName=h;DeviceId=d;SharedAccessKey=***"), ConnectionStringError::Masked);
+    assert_eq!(why("HostName=h;DeviceId=d;SharedAccessKey=!!!"), ConnectionStringError::KeyNotBase64);
     assert_eq!(why("HostName=h;DeviceId=d;SharedAccessKey=AAAA"), ConnectionStringError::KeyLength { bytes: 3 });
 }
 
@@ -66,6 +67,116 @@ fn an_owner_string_may_carry_a_port_and_is_no_device_string() {
     assert!(matches!(refused, ConnectionStringError::OtherKind { field: "DeviceId", .. }));
     let no_name = OwnerConnectionString::parse(&format!("HostName=h;SharedAccessKey={KEY}")).expect_err("has no name");
     assert_eq!(no_name, ConnectionStringError::Missing { field: "SharedAccessKeyName" });
+}
+
+fn owner() -> String {
+    format!("HostName=contoso.azure-devices.net;SharedAccessKeyName=iothubowner;SharedAccessKey={KEY}")
+}
+
+#[test]
+fn an_owner_string_is_taken_with_what_tools_put_around_it() {
+    let owner = owner();
+    let json = serde_json::json!({ "connectionString": owner }).to_string();
+    let pretty = format!("{{\n  \"connectionString\": \"{owner}\"\n}}\n");
+    let given = [
+        format!("\u{feff}{owner}\r\n"),
+        format!("{owner};\r\n\r\n"),
+        format!("\"{owner}\""),
+        format!("'{owner}'\n"),
+        format!("\u{201c}{owner}\u{201d}"),
+        serde_json::json!(owner).to_string(),
+        serde_json::json!([owner]).to_string(),
+        json.clone(),
+        pretty.clone(),
+        format!("WARNING: The behavior of this command has been altered by the extension: azure-iot\n{json}"),
+        format!("WARNING: one\nWARNING: two\n\n{pretty}"),
+        format!("Warning: one\r\n{owner}\r\n"),
+        format!("ConnectionString\n----------------\n{owner}\n"),
+        format!("connectionString: {owner}\n"),
+        format!("# the hub of line 1\nQDRS_HUB_CONNECTION={owner}\n"),
+        format!("export HUB=\"{owner}\""),
+        format!("connection = \"{owner}\"  "),
+        format!("{owner}\n{owner}\n"),
+        format!("SharedAccessKey={KEY};SharedAccessKeyName=iothubowner;HostName=contoso.azure-devices.net"),
+    ];
+    for text in given {
+        let parsed = OwnerConnectionString::parse(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"));
+        assert_eq!(*parsed.reveal(), owner, "{text:?}");
+    }
+}
+
+#[test]
+fn a_file_is_read_in_the_encodings_that_editors_and_shells_write() {
+    let owner = owner();
+    let units = || owner.encode_utf16().chain("\r\n".encode_utf16());
+    let little: Vec<u8> = units().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = units().flat_map(u16::to_be_bytes).collect();
+    for bytes in [
+        owner.clone().into_bytes(),
+        [&[0xef, 0xbb, 0xbf], owner.as_bytes()].concat(),
+        [&[0xff, 0xfe], little.as_slice()].concat(),
+        [&[0xfe, 0xff], big.as_slice()].concat(),
+        little,
+        big,
+    ] {
+        assert_eq!(*OwnerConnectionString::parse_file(&bytes).expect("is taken").reveal(), owner, "{:?}", &bytes[..4]);
+    }
+    assert_eq!(OwnerConnectionString::parse_file(b"HostName=\xe9").expect_err("no text"), ConnectionStringError::NotText);
+    assert_eq!(OwnerConnectionString::parse_file(&[b'a'; 100_000]).expect_err("long"), ConnectionStringError::TooLong);
+}
+
+#[test]
+fn what_is_no_owner_string_is_named_for_what_it_is() {
+    let owner = owner();
+    let why = |text: &str| OwnerConnectionString::parse(text).expect_err("is refused");
+    let kind = |text: String| match why(&text) {
+        ConnectionStringError::OtherKind { why, .. } => why.split([';', ',']).next().unwrap_or_default().to_owned(),
+        other => panic!("{other}: {text}"),
+    };
+    let dps = owner.replace("contoso.azure-devices.net", "Contoso.azure-devices-provisioning.net");
+    assert_eq!(kind(dps), "this is a Device Provisioning Service's");
+    let events = format!(
+        "Endpoint=sb://ihsuprod.servicebus.windows.net/;SharedAccessKeyName=iothubowner;SharedAccessKey={KEY};EntityPath=contoso"
+    );
+    assert_eq!(kind(events.clone()), "this is an Event Hub's or a Service Bus'");
+    assert_eq!(kind(format!("WARNING: x\n\"{events}\"")), "this is an Event Hub's or a Service Bus'");
+    assert_eq!(kind(device()), "this is a device's");
+    assert_eq!(kind(format!("{};ModuleId=m", device())), "this is a module's");
+    assert_eq!(kind(format!("DefaultEndpointsProtocol=https;AccountName=a;AccountKey={KEY}")), "this is a storage account's");
+    let token = "HostName=h;SharedAccessKeyName=n;SharedAccessSignature=SharedAccessSignature sr=h&sig=a&se=1";
+    assert_eq!(kind(token.into()), "it has a token that ends");
+
+    let another = owner.replace("contoso", "fabrikam");
+    for (text, error) in [
+        ("", ConnectionStringError::Empty),
+        ("\u{feff}\r\n# nothing\n", ConnectionStringError::Empty),
+        (r#"{"connectionString": null}"#, ConnectionStringError::Empty),
+        ("SharedAccessSignature sr=h&sig=a&se=1&skn=iothubowner", ConnectionStringError::Token),
+        (KEY, ConnectionStringError::KeyAlone),
+        ("contoso.azure-devices.net", ConnectionStringError::HostAlone),
+        ("https://contoso.azure-devices.net/", ConnectionStringError::HostAlone),
+        (&format!("{owner}\n{another}"), ConnectionStringError::Several { count: 2 }),
+        (&serde_json::json!({ "connectionString": [owner, another] }).to_string(), ConnectionStringError::Several { count: 2 }),
+        (&format!("{owner}\nand a note"), ConnectionStringError::Lines { lines: 2 }),
+        (&owner.replace(KEY, "****************"), ConnectionStringError::Masked),
+        (&owner.replace(KEY, "<your key>"), ConnectionStringError::Masked),
+        (&owner.replace(KEY, "{key}"), ConnectionStringError::Masked),
+        (&owner.replace(KEY, "AAEC..."), ConnectionStringError::Masked),
+    ] {
+        assert_eq!(why(text), error, "{text:?}");
+    }
+    for text in [KEY, &format!("{owner}\n{another}"), &format!("x {owner}")] {
+        let error = why(text);
+        assert!(!format!("{error} {error:?} {}", error.help()).contains("AAEC"), "{error}");
+    }
+}
+
+#[test]
+fn what_a_policy_lacks_is_known_by_the_names_that_every_hub_begins_with() {
+    let lacks = |name: &str| OwnerConnectionString::parse(&owner().replace("iothubowner", name)).expect("is taken").lacks();
+    assert_eq!((lacks("iothubowner"), lacks("registryReadWrite"), lacks("our-own")), (None, None, None));
+    assert_eq!(lacks("registryRead"), Some("registry write"));
+    assert_eq!((lacks("service"), lacks("device")), (lacks("service"), Some("registry read and registry write")));
 }
 
 #[test]

@@ -52,6 +52,15 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         let guess = policy.guess_bits().map(|bits| format!(", signed: {}", guess::in_words(bits, per_minute)));
         writeln!(out, "{name:<26} {quota}, evidence {} at least{}", policy.least_evidence(), guess.unwrap_or_default())?;
     }
+    for (name, hub) in &config.hubs {
+        if let Ok(owner) = hub.owner(name)
+            && let Some(lacks) = owner.lacks()
+        {
+            let (host, policy) = (&owner.host_name, &owner.key_name);
+            let why = format!("policy `{policy}` of {host} lacks {lacks} unless its rights were changed");
+            writeln!(io::stderr(), "note: hub `{name}`: {why}; QDRS needs those of `registryReadWrite`")?;
+        }
+    }
     // Not every contradiction can be found; an example shows that there is a serial that the policy takes.
     for policy in config.policies.iter().filter(|policy| policy.tells_serials() && policy.example().is_none()) {
         let why = "with one, as `example = \"QD-0041713\"`, a policy that takes no serial at all is found here";

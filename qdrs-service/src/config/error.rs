@@ -1,5 +1,7 @@
 //! Why there is no configuration: what, where, and how to mend it.
 
+use qdrs_core::connection_string::ConnectionStringError;
+
 use super::*;
 
 /// Why there is no configuration.
@@ -49,6 +51,16 @@ pub enum ConfigError {
         origin: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// What was given as a hub's owner connection string is none.
+    #[error("the connection string of hub `{hub}` ({origin}): {error}")]
+    Connection {
+        /// The hub's name.
+        hub: String,
+        /// Where it comes from.
+        origin: String,
+        /// What is wrong with it.
+        error: ConnectionStringError,
     },
     /// A file with a secret that others may read.
     #[error("{}: it holds a secret, and its mode {mode:o} lets others read it", path.display())]
@@ -108,6 +120,7 @@ impl Explain for ConfigError {
             Self::NoVersion { .. } => format!("write `version = {VERSION}` as its first line"),
             Self::Newer { .. } => "install the service that wrote it, or a newer one".into(),
             Self::Value { .. } | Self::Unknown { .. } => "mend it and try `qdrs-service config check`".into(),
+            Self::Connection { error, .. } => error.help(),
             Self::Open { path, .. } => format!("chmod 600 {}", path.display()),
             Self::NoConnection { .. } => format!("set `connection_file` in the config, or the variable {}", env::HUB_CONNECTION),
             Self::HalfTls { missing } => format!("name the file with `{missing}` in the config"),

@@ -25,8 +25,15 @@ impl World {
     fn write(&self, name: &str, text: &str, mode: u32) {
         let path = self.dir.path().join(name);
         std::fs::write(&path, text).expect("written");
+        self.restrict(name, mode);
+    }
+
+    fn restrict(&self, name: &str, mode: u32) {
+        let path = self.dir.path().join(name);
         #[cfg(unix)]
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("set");
+        #[cfg(not(unix))]
+        let _ = (path, mode);
     }
 
     fn load(&self) -> Result<Config, ConfigError> {
@@ -143,6 +150,27 @@ fn a_secret_that_others_may_read_is_refused() {
     assert!(error.to_string().ends_with("it holds a secret, and its mode 640 lets others read it"), "{error}");
     let inline = World::new(&format!("version = 1\n[hubs.main]\nconnection = '{CONNECTION}'"));
     assert!(matches!(inline.load(), Err(ConfigError::Open { .. })));
+}
+
+#[test]
+fn a_connection_string_is_taken_as_tools_write_it_and_another_kind_is_named() {
+    let world = World::new("version = 1\n[hubs.main]\nconnection_file = 'hub'");
+    let give = |bytes: &[u8]| {
+        let path = world.dir.path().join("hub");
+        let _ = std::fs::remove_file(&path);
+        std::fs::write(&path, bytes).expect("written");
+        world.restrict("hub", 0o600);
+        world.load().expect("loads").hubs["main"].owner("main")
+    };
+    let powershell: Vec<u8> = format!("\u{feff}{CONNECTION}\r\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let cli = format!("WARNING: a remark\n{{\n  \"connectionString\": \"{CONNECTION}\"\n}}\n");
+    for bytes in [powershell.as_slice(), cli.as_bytes()] {
+        assert_eq!(give(bytes).expect("is taken").host_name, "example.azure-devices.net");
+    }
+    let dps = CONNECTION.replace(".azure-devices.", ".azure-devices-provisioning.");
+    let error = give(dps.as_bytes()).expect_err("is another kind");
+    assert!(error.to_string().contains("a Device Provisioning Service's"), "{error}");
+    assert!(error.help().contains("Shared access policies"), "{}", error.help());
 }
 
 #[test]
