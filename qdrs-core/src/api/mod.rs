@@ -33,7 +33,7 @@ pub const COLUMN_BYTES_MAX: usize = 200;
 /// The most releases that one answer tells.
 pub const RELEASES_MAX: usize = 200;
 
-/// Where a serial stands; the words of the ledger (DESIGN, "One serial's life").
+/// Where a serial stands; the words of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -264,7 +264,7 @@ pub struct RegisterRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub take_over: Option<TakeOver>,
     /// What stands beside the serial in the station's list, by the names of its columns; for the owner's books. At most
-    /// [`COLUMNS_MAX`], each name and value at most [`COLUMN_BYTES_MAX`] bytes.
+    /// 16, each name and value at most 200 bytes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, String>,
 }
@@ -281,7 +281,7 @@ pub struct TakeOver {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Registration {
-    /// [`VERSION`].
+    /// The version of the protocol: 1.
     pub version: u32,
     /// The serial in its normal form.
     pub serial: String,
@@ -299,7 +299,7 @@ pub struct Registration {
     pub least_evidence: Evidence,
 }
 
-/// How [`Sealed`] looks in JSON: both members are base64.
+/// A sealed credential: both members are base64.
 #[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[schema(as = Sealed)]
@@ -332,7 +332,7 @@ pub struct ConfirmRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Confirmation {
-    /// [`VERSION`].
+    /// The version of the protocol: 1.
     pub version: u32,
     /// The serial in its normal form.
     pub serial: String,
@@ -356,7 +356,7 @@ pub struct ReleaseRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Released {
-    /// [`VERSION`].
+    /// The version of the protocol: 1.
     pub version: u32,
     /// The serial in its normal form.
     pub serial: String,
@@ -372,9 +372,9 @@ pub struct Released {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Releases {
-    /// [`VERSION`].
+    /// The version of the protocol: 1.
     pub version: u32,
-    /// In the order in which they died; at most [`RELEASES_MAX`].
+    /// In the order in which they died; at most 200.
     pub releases: Vec<PastRelease>,
     /// What to ask `after` next.
     pub next: u64,
@@ -400,7 +400,7 @@ pub struct PastRelease {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PolicyText {
-    /// [`VERSION`].
+    /// The version of the protocol: 1.
     pub version: u32,
     /// The name of the access code's policy.
     pub name: String,
@@ -414,7 +414,7 @@ pub struct PolicyText {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SerialStatus {
-    /// [`VERSION`].
+    /// The version of the protocol: 1.
     pub version: u32,
     /// The serial in its normal form.
     pub serial: String,
@@ -450,7 +450,7 @@ pub struct SerialStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AccessInfo {
-    /// [`VERSION`].
+    /// The version of the protocol: 1.
     pub version: u32,
     /// The access code's name.
     pub name: String,

@@ -18,7 +18,7 @@ use qdrs_core::{
     serial::SERIAL_BYTES_MAX,
 };
 
-use super::{App, answer};
+use super::{App, answer, body};
 use crate::{
     ledger::Access,
     registrar::{Refusal, check_access},
@@ -56,13 +56,12 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Reads the signed body as JSON; an empty body is an empty object, since a station may leave everything out.
+    /// Reads the signed body as JSON.
     ///
     /// # Errors
-    /// `bad-request`, with the parser's words.
+    /// `bad-request`, with where the body is wrong and what belongs there.
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Refusal> {
-        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
-        serde_json::from_slice(body).map_err(|error| self.refuse(answer::bad(Code::BadRequest, format!("the body: {error}"))))
+        body::read(&self.body).map_err(|why| self.refuse(answer::bad(Code::BadRequest, why)))
     }
 
     /// What this caller may hear of a refusal: a product's code can be found in the product, so it hears one word.
@@ -120,7 +119,7 @@ async fn read_body(request: Request) -> Result<Bytes, Refusal> {
     match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(super::too_large()),
-        Ok(Err(rejection)) => Err(answer::bad(Code::BadRequest, format!("the body could not be read: {rejection}"))),
+        Ok(Err(_)) => Err(answer::bad(Code::BadRequest, "the body broke off before its end")),
         Err(_) => Err(answer::bad(Code::BadRequest, format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs()))),
     }
 }

@@ -35,6 +35,7 @@ use crate::{
 };
 
 pub mod answer;
+mod body;
 pub mod caller;
 pub mod health;
 #[cfg(test)]
@@ -83,7 +84,8 @@ fn routes() -> OpenApiRouter<App> {
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let (_, mut document) = routes().split_for_parts();
     let mut table = String::from(
-        "The Quick Device Registration Service. `PROTOCOL.md` tells how to sign a request and how to open a credential.\n\n\
+        "The Quick Device Registration Service. How to sign a request and how to open a credential is told by the protocol's \
+         page that comes with QDRS.\n\n\
          Every refusal is `application/problem+json`; programs decide by its `code`:\n\n\
          | code | status | retry | what it means |\n| --- | --- | --- | --- |\n",
     );
@@ -96,7 +98,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     document.info.description = Some(table);
     let scheme = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
         "Signature",
-        "HTTP Message Signatures (RFC 9421), Ed25519, with the signing key of an access code: see PROTOCOL.md",
+        "HTTP Message Signatures (RFC 9421), Ed25519, with the signing key of an access code. Covered: `@method`, `@path`, \
+         `@query` where there is one, `content-digest` (also of an empty body), and on PUT `idempotency-key`",
     )));
     document.components.get_or_insert_default().add_security_scheme("signature", scheme);
     document

@@ -23,6 +23,7 @@ use crate::{
 };
 
 mod hub;
+mod words;
 
 const POLICY: &str = "[form]\npattern = 'QD-[0-9]{4}'\nsay = '`QD-` and four digits'";
 

@@ -101,7 +101,8 @@ pub async fn release(State(app): State<App>, request: Request) -> Result<Json<Re
 pub async fn releases(State(app): State<App>, request: Request) -> Result<Json<Releases>, Refusal> {
     let after = Query::<After>::try_from_uri(request.uri());
     let caller = authenticate(&app, Wish::Ask, request).await?;
-    let Query(After { after }) = after.map_err(|error| caller.refuse(bad(Code::BadRequest, error.body_text())))?;
+    let Query(After { after }) =
+        after.map_err(|_| caller.refuse(bad(Code::BadRequest, "`after` of the query is a whole number from 0, given once")))?;
     app.registrar.releases(&caller.access, after).await.map(Json).map_err(|refusal| caller.refuse(refusal))
 }
 

@@ -36,7 +36,10 @@ pub(super) fn same_request(record: &Record, serial: &str, request: &RegisterRequ
     if known.serial_sent != serial {
         return Err(Refusal::new(
             Code::IdempotencyMismatch,
-            format!("this Idempotency-Key was used for `{}`", known.serial_sent),
+            format!(
+                "this Idempotency-Key was used for `{}`, and a repeat has the serial as it was first sent",
+                known.serial_sent
+            ),
         ));
     }
     if known.recipient != request.recipient {

@@ -261,6 +261,21 @@ fn a_signature_of_today_is_the_same_for_ever() {
 }
 
 #[test]
+fn a_digest_may_be_sha_512_alone() {
+    let code = AccessCode::generate(Kind::Station);
+    let body = b"{}";
+    let digest = format!("sha-512=:{}:", BASE64.encode(&<sha2::Sha512 as sha2::Digest>::digest(body)));
+    let params =
+        format!("(\"@method\" \"@path\" \"content-digest\");created={NOW};expires={};keyid=\"{}\"", NOW + 60, code.key_id());
+    let lines = format!("\"@method\": GET\n\"@path\": /v1/access\n\"content-digest\": {digest}\n");
+    let signed = Signed { content_digest: digest, ..signed_by_hand(&code, &params, &lines, body) };
+    let request = Request { method: "GET", path: "/v1/access", query: None, idempotency_key: None, body };
+    let claim = claim(&request, &headers(&signed, None)).expect("is read");
+    assert_eq!(claim.verify(&code.public().signing, body), Ok(()));
+    assert_eq!(claim.verify(&code.public().signing, b"{ }"), Err(SignatureError::DigestMismatch));
+}
+
+#[test]
 fn times_allow_a_minute_ahead_and_none_after_the_end() {
     let code = AccessCode::generate(Kind::Station);
     let claim = claim(&put(b""), &headers(&sign(&code, &put(b""), NOW), Some(JOB))).expect("parses");
