@@ -21,7 +21,7 @@ use url::Url;
 use crate::{
     config::{Config, ConfigError, check_mode, read},
     http::{self, App},
-    ledger::{Ledger, LedgerError, SqliteLedger},
+    ledger::{Ledger, LedgerError, SqliteLedger, forms::Form},
     limits::{Gate, Limits},
     registrar::Registrar,
 };
@@ -161,7 +161,9 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     // The address first: a second service on this machine fails before it touches the ledger.
     let listen = listen(&config)?;
     let hubs = hubs::all(&config)?;
-    let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open_to_serve(&config.ledger)?);
+    let ledger = SqliteLedger::open_to_serve(&config.ledger)?;
+    ledger.hold_to(config.policies.iter().map(Form::of).collect()).await?;
+    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
     for access in ledger.access_list().await? {
         if !config.hubs.contains_key(&access.hub) || config.policies.get(&access.policy).is_none() {
             let (name, hub, policy) = (access.name, access.hub, access.policy);

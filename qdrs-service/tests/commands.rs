@@ -223,6 +223,71 @@ fn a_serial_whose_hub_the_config_does_not_have_is_named_with_what_to_write() {
     assert!(owner.run("serials show 7").stderr.is_empty());
 }
 
+/// Under another normal form a label could be made a second time: nothing is served until the owner has settled it by name.
+#[test]
+fn a_changed_form_is_refused_until_it_is_settled() {
+    let owner = owner_with_kept_ledger(4);
+    let config = owner.dir.path().join("qdrs-service.toml");
+    let form = |form: &str| {
+        let text = std::fs::read_to_string(&config).expect("there");
+        let text = text.split("[policies.sevens]").next().expect("what stands before").to_owned();
+        std::fs::write(&config, format!("{text}[policies.sevens]\nform = {{ {form} }}\n")).expect("written");
+    };
+    assert_eq!(owner.says("ledger migrate").0, 0);
+    assert_eq!(owner.says("config check").0, 0);
+    form("zeros = { pad = 4 }");
+    let told = "error: policy `sevens` would write 7 registered serials otherwise than they stand in the ledger: `14` (now `0014`), \
+                `21` (now `0021`), `7` (now `0007`) and 4 more (setting-invalid)\n help: a label could be made twice";
+    let (code, says) = owner.says("config check");
+    assert!(code == 1 && says.contains(told), "{says}");
+    let (code, says) = owner.says("serve --listen 127.0.0.1:0");
+    assert!(code == 2 && says.starts_with(told) && says.contains("`qdrs-service ledger renormalise sevens`"), "{says}");
+    // The owner's commands find a serial by either spelling.
+    let shows = |serial: &str| {
+        let shown = owner.run(&format!("serials show {serial}"));
+        String::from_utf8(shown.stdout).expect("text").lines().next().map(str::to_owned)
+    };
+    for serial in ["7", "0007", "007"] {
+        assert_eq!(shows(serial).as_deref(), Some("serial       7"));
+    }
+    let tried = owner.run("ledger renormalise sevens");
+    assert!(tried.status.success() && String::from_utf8_lossy(&tried.stdout).contains("7 -> 0007\n"));
+    assert!(String::from_utf8_lossy(&tried.stderr).contains("nothing is changed without --apply"));
+    assert_eq!(shows("7").as_deref(), Some("serial       7"));
+    // A service that runs has the lock.
+    let lock =
+        std::fs::File::options().create(true).append(true).open(owner.dir.path().join("ledger.sqlite.lock")).expect("opens");
+    lock.lock().expect("locked");
+    let (code, says) = owner.says("ledger renormalise sevens --apply");
+    assert!(code == 2 && says.contains("another `qdrs-service serve` serves from the ledger"), "{says}");
+    drop(lock);
+    let (code, says) = owner.says("ledger renormalise sevens --apply");
+    assert_eq!(
+        (code, says.as_str()),
+        (
+            0,
+            "3 serials and 4 entries of lists of policy `sevens` are written by its form now; their device ids stay as they are\n"
+        )
+    );
+    for serial in ["7", "0007", "007"] {
+        assert_eq!(shows(serial).as_deref(), Some("serial       0007"));
+    }
+    assert!(String::from_utf8(owner.run("serials show 7").stdout).expect("text").contains("device id    7\n"));
+    assert!(String::from_utf8(owner.run("batch show w47 --csv").stdout).expect("text").contains("\"0028\""));
+    let (code, says) = owner.says("config check");
+    assert!(code == 0, "{says}");
+    assert_eq!(owner.says("ledger renormalise sevens").1, "all serials of policy `sevens` stand as its form writes them\n");
+    // A policy that the config does not have any more is named.
+    std::fs::write(&config, std::fs::read_to_string(&config).expect("there").replace("policies.sevens", "policies.eights"))
+        .expect("written");
+    let (code, says) = owner.says("config check");
+    assert!(
+        code == 0 && says.contains("note: serials are registered under the policy `sevens`, and the config does not"),
+        "{says}"
+    );
+    assert_eq!(shows("0007").as_deref(), Some("serial       0007"));
+}
+
 #[test]
 fn signed_serials_are_made_and_checked_and_their_key_is_nowhere_else() {
     let owner = Owner::new();

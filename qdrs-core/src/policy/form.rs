@@ -139,7 +139,18 @@ impl Form {
 
     /// What it says that does not go without saying.
     pub(super) fn table(&self) -> Table {
-        let Self { trim, full_width, drop, case, zeros, length, alphabet, pattern, say } = self;
+        let mut table = self.normal_form();
+        let Self { length, alphabet, pattern, say, .. } = self;
+        table.put_some("length", length.toml());
+        table.put_some("alphabet", alphabet.as_ref().map(|alphabet| text(&alphabet.written)));
+        table.put_some("pattern", pattern.as_ref().map(|pattern| literal(&pattern.written)));
+        table.put_some("say", say.as_deref().map(text));
+        table
+    }
+
+    /// All of it that [`Self::normalise`] goes by.
+    pub(super) fn normal_form(&self) -> Table {
+        let Self { trim, full_width, drop, case, zeros, length: _, alphabet: _, pattern: _, say: _ } = self;
         let mut table = Table::default();
         table.put_some("full_width", full_width.then_some(true));
         table.put_some("drop", drop.as_ref().map(|separators| text(&separators.0)));
@@ -159,10 +170,6 @@ impl Form {
                 Zeros::Pad(count) => format!("{{ pad = {count} }}"),
             }),
         );
-        table.put_some("length", length.toml());
-        table.put_some("alphabet", alphabet.as_ref().map(|alphabet| text(&alphabet.written)));
-        table.put_some("pattern", pattern.as_ref().map(|pattern| literal(&pattern.written)));
-        table.put_some("say", say.as_deref().map(text));
         table
     }
 

@@ -64,6 +64,9 @@ use product::Product;
 use rule::Rule;
 pub use rule::signed::KeyPlace;
 
+/// Counted up when [`Policy::normalise`] makes something else of a text by the same form.
+const NORMAL_FORM_VERSION: u32 = 1;
+
 /// A policy, read and found sound.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -198,6 +201,11 @@ impl Policy {
     /// A normal form is not yet a valid serial.
     pub fn normalise(&self, text: &str) -> String {
         self.written.form.normalise(text)
+    }
+
+    /// What [`Self::normalise`] goes by, as text: two policies with equal texts write every serial equally.
+    pub fn normal_form(&self) -> String {
+        format!("{NORMAL_FORM_VERSION}: {}", self.written.form.normal_form().inline())
     }
 
     /// The serial, if the text is a valid one.

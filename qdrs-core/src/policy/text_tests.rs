@@ -352,3 +352,25 @@ fn a_policy_is_printed_as_its_owner_would_write_it() {
 fn an_empty_policy_has_nothing_to_say() {
     assert_eq!(printed(&Policy::parse("p", "[form]\nlength = {}").expect("is sound"), &[]), "");
 }
+
+#[test]
+fn the_text_of_a_normal_form_changes_with_what_it_makes_of_a_serial_and_with_nothing_else() {
+    let of = |form: &str| Policy::parse("p", &format!("[form]\n{form}\n")).expect("reads").normal_form();
+    let forms = [
+        "",
+        "trim = false",
+        "full_width = true",
+        "drop = \"-\"",
+        "drop = \"- \"",
+        "case = \"upper\"",
+        "case = \"lower\"",
+        "zeros = \"strip\"",
+        "zeros = { pad = 4 }",
+    ];
+    let texts: std::collections::HashSet<_> = forms.iter().map(|form| of(form)).collect();
+    assert_eq!(texts.len(), forms.len());
+    for form in forms {
+        let more = format!("{form}\nlength = {{ max = 20 }}\nalphabet = \"A-Za-z0-9\"\npattern = '.*'\nsay = 'anything'");
+        assert_eq!(of(form), of(&more), "{form}");
+    }
+}

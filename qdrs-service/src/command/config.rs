@@ -12,7 +12,7 @@ use super::guess;
 use crate::{
     config::{Config, ConfigError, Flags, check_mode, read},
     env,
-    ledger::{LedgerError, SqliteLedger},
+    ledger::{Ledger as _, LedgerError, SqliteLedger, forms::Form},
     serve::hubs,
 };
 
@@ -99,7 +99,23 @@ async fn look_at_ledger(config: &Config) -> Result<bool> {
     for note in hubs::shared_in_words(&hubs).chain(hubs::missing_in_words(config, &hubs, &ledger).await?) {
         writeln!(io::stderr(), "note: {note}")?;
     }
-    Ok(true)
+    let mut fits = true;
+    for form in config.policies.iter().map(Form::of) {
+        let policy = form.policy.clone();
+        if let Err(error) = ledger.moves(form).await?.none(&policy) {
+            say(&error)?;
+            fits = false;
+        }
+    }
+    let gone = ledger.policies().await?.into_iter().filter(|name| config.policies.get(name).is_none());
+    for name in gone {
+        let what = "a label of it that comes under another policy is another serial, unless both make the same device id of it";
+        writeln!(
+            io::stderr(),
+            "note: serials are registered under the policy `{name}`, and the config does not have it; {what}"
+        )?;
+    }
+    Ok(fits)
 }
 
 /// What `serve` would stumble over, all at once.

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 pub mod audit;
 pub mod batch;
+pub mod forms;
 mod sqlite;
 
 use batch::{Batch, Books, NewBatch, NoPlace, NotDone};
@@ -382,6 +383,9 @@ pub enum LedgerError {
     /// What is at its path can't be used as a ledger.
     #[error("the ledger {path} can't be used: {why}")]
     Unusable { path: String, why: String, help: String },
+    /// A policy's normal form has changed, and what is registered stands in the old one.
+    #[error("policy `{policy}` would write {count} registered serials otherwise than they stand in the ledger: {named}")]
+    OtherForm { policy: String, count: usize, named: String },
     /// An access code of that name is there, or none is.
     #[error("{0}")]
     AccessCode(String),
@@ -402,6 +406,7 @@ impl Explain for LedgerError {
             | Self::Older { .. }
             | Self::Missing { .. }
             | Self::Unusable { .. }
+            | Self::OtherForm { .. }
             | Self::AccessCode(_)
             | Self::Serving { .. } => Code::SettingInvalid,
         }
@@ -420,6 +425,10 @@ impl Explain for LedgerError {
                                      `qdrs-service init`, and by `qdrs-service serve` when it starts"
                 .into(),
             Self::Unusable { help, .. } => help.clone(),
+            Self::OtherForm { policy, .. } => format!(
+                "a label could be made twice, so give the policy its former `form` again; or move the serials to the new one, while no \
+                 service runs: `qdrs-service ledger renormalise {policy}` shows what it does, with `--apply` it does it"
+            ),
             Self::Serving { .. } => "stop the other one first, or name another ledger".into(),
             Self::AccessCode(_) => "`qdrs-service access list` shows those that there are".into(),
             Self::Damaged { .. } | Self::Closed => self.code().help().to_owned(),

@@ -87,6 +87,7 @@ impl From<LedgerError> for Refusal {
             | LedgerError::Older { .. }
             | LedgerError::Missing { .. }
             | LedgerError::Unusable { .. }
+            | LedgerError::OtherForm { .. }
             | LedgerError::AccessCode(_) => Code::Internal,
         };
         Self { cause: Some(error.to_string()), ..Self::new(code, "") }

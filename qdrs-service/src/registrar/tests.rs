@@ -29,6 +29,7 @@ mod meanwhile;
 mod policies;
 mod release;
 mod rework;
+mod spellings;
 mod waits;
 
 /// What happens to a call.

@@ -14,6 +14,7 @@ use crate::{
     ledger::{
         Ledger as _, SqliteLedger,
         batch::{Books, NewBatch, NotDone},
+        forms::Form,
     },
 };
 
@@ -106,11 +107,18 @@ async fn open(args: Open) -> Result<ExitCode> {
             let loaded = config.policies.clone().only(&policy).loaded(&env::process)?.remove(&policy);
             let loaded = loaded.with_context(|| format!("there is no policy `{policy}`"))?;
             let (serials, notices) = args.list.read(path, &loaded)?;
-            (Some(serials), notices)
+            (Some((Form::of(&loaded), serials)), notices)
+        }
+    };
+    let ledger = SqliteLedger::open(&config.ledger)?;
+    let list = match list {
+        None => None,
+        Some((form, serials)) => {
+            ledger.hold_list_to(form).await?;
+            Some(serials)
         }
     };
     let expected = args.expect.or(list.as_ref().map(|list| list.len() as u64));
-    let ledger = SqliteLedger::open(&config.ledger)?;
     let name = args.name.clone();
     let opened = ledger.batch_open(NewBatch { name, policy, expected, list, codes: args.code }).await;
     let batch = opened.map_err(|not| why(&args.name, not))?;

@@ -21,7 +21,7 @@ use crate::{
     command::Refused,
     config::{Config, Flags},
     env,
-    ledger::{Ledger as _, Life, Record, SqliteLedger},
+    ledger::{Ledger as _, Life, Record, SqliteLedger, forms::Form},
     registrar::Registrar,
     serve::hubs,
 };
@@ -115,8 +115,15 @@ async fn attempts(config: &Config, ledger: &SqliteLedger, named: &Named) -> Resu
     let mut found = Vec::new();
     for name in names {
         // Without its policy there is no normal form: the serial as it stands in the ledger.
-        let serial = config.policies.get(&name).map_or_else(|| named.serial.clone(), |policy| policy.normalise(&named.serial));
-        let attempts = ledger.attempts(name.clone(), serial).await?;
+        let policy = config.policies.get(&name);
+        let serial = policy.map_or_else(|| named.serial.clone(), |policy| policy.normalise(&named.serial));
+        let mut attempts = ledger.attempts(name.clone(), serial.clone()).await?;
+        if let (true, Some(policy)) = (attempts.is_empty(), policy) {
+            // The form was changed, and the serial still stands in the old one.
+            for (old, _) in ledger.moves(Form::of(policy)).await?.serials.into_iter().filter(|(_, new)| *new == serial) {
+                attempts.extend(ledger.attempts(name.clone(), old).await?);
+            }
+        }
         if !attempts.is_empty() {
             found.push((name, attempts));
         }

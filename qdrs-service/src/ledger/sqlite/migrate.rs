@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0003_rework.sql"),
     include_str!("../../../migrations/sqlite/0004_hub_is_its_host.sql"),
     include_str!("../../../migrations/sqlite/0005_terms.sql"),
+    include_str!("../../../migrations/sqlite/0006_forms.sql"),
 ];
 
 /// The version that this QDRS writes.

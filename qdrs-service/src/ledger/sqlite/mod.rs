@@ -28,12 +28,14 @@ use super::{
     Reservation, SentBy, SerialsAtHost, Standing, Tombstone,
     audit::Entry,
     batch::{Batch, Books, NewBatch, NotDone},
+    forms::{Form, Moves},
 };
 
 mod access;
 mod batch;
 mod end;
 mod file;
+mod forms;
 mod migrate;
 mod read;
 mod write;
@@ -138,6 +140,61 @@ impl SqliteLedger {
         let _lock = file::lock(path)?;
         migrate::migrate(&mut file::open(path)?, path)?;
         Ok((found, migrate::known()))
+    }
+
+    /// Opens the ledger that is there, for changes that no service may see half done. An error if a service serves from it.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or another process serves from it.
+    pub fn open_alone(path: &Path) -> Result<Self, LedgerError> {
+        file::version(path)?;
+        let lock = file::lock(path)?;
+        Ok(Self { _serving: Some(lock), ..Self::open(path)? })
+    }
+
+    /// What the form makes of the policy's stored serials that it writes otherwise; they are looked at only if the form is
+    /// another one than that in which they all stand.
+    ///
+    /// # Errors
+    /// The ledger can't be read.
+    pub async fn moves(&self, form: Form) -> Result<Moves, LedgerError> {
+        self.read(move |connection| forms::moves(connection, &form)).await
+    }
+
+    /// Notes that all serials of these policies stand in these forms.
+    ///
+    /// # Errors
+    /// A form writes some of them otherwise ([`LedgerError::OtherForm`]), or the ledger can't be used.
+    pub async fn hold_to(&self, forms: Vec<Form>) -> Result<(), LedgerError> {
+        self.write(move |connection| {
+            for form in &forms {
+                forms::moves(connection, form)?.none(&form.policy)?;
+                forms::note(connection, form)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lets a list be kept that is written by this form. If a service runs with another one, all is looked at when the next starts.
+    ///
+    /// # Errors
+    /// As [`Self::hold_to`].
+    pub async fn hold_list_to(&self, form: Form) -> Result<(), LedgerError> {
+        self.write(move |connection| {
+            forms::moves(connection, &form)?.none(&form.policy)?;
+            Ok(forms::forget_others(connection, &form)?)
+        })
+        .await
+    }
+
+    /// Brings the policy's stored serials and its batches' lists to the form, if no two of them become one. What it was, and what
+    /// it is now. Device ids stay as they are.
+    ///
+    /// # Errors
+    /// The ledger can't be used.
+    pub async fn renormalise(&self, form: Form) -> Result<Moves, LedgerError> {
+        self.write(move |connection| forms::renormalise(connection, &form)).await
     }
 
     fn start(connection: Connection, path: &Path) -> Result<Self, LedgerError> {

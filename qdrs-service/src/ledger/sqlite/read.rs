@@ -15,7 +15,7 @@ use rusqlite::{
 };
 use uuid::Uuid;
 
-use super::{access, batch};
+use super::{access, batch, forms};
 use crate::ledger::{JobHash, Life, Made, Record, Reservation, SentBy, SerialsAtHost, Standing, Tombstone, audit::Entry};
 
 const COLUMNS: &str = "id, policy, serial, serial_sent, device_id, hub, hub_host, key_id, job_hash, recipient, station, slot, batch, \
@@ -27,6 +27,7 @@ pub(super) fn by_job(connection: &Connection, key_id: KeyId, job: &JobHash) -> r
 }
 
 pub(super) fn by_serial(connection: &Connection, policy: &str, serial: &str) -> rusqlite::Result<Option<Record>> {
+    let serial = &forms::resolve(connection, policy, serial)?;
     one(connection, "policy = ?1 AND serial = ?2 AND state <> 'released'", (policy, serial))
 }
 
@@ -57,6 +58,7 @@ pub(super) fn audit(connection: &Connection, from: u64, count: usize) -> rusqlit
 
 /// The present life's row and the tombstones' rows have an index each.
 pub(super) fn attempts(connection: &Connection, policy: &str, serial: &str) -> rusqlite::Result<Vec<Record>> {
+    let serial = &forms::resolve(connection, policy, serial)?;
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM reservation WHERE policy = ?1 AND serial = ?2 AND state = 'released' ORDER BY reserved_at, id"
     ))?;

@@ -72,6 +72,14 @@ async fn the_third_versions_ledger_opens() {
 }
 
 #[tokio::test]
+async fn the_sixth_versions_ledger_opens() {
+    let (_folder, path) = kept(6);
+    let ledger = SqliteLedger::open_or_make(&path).unwrap();
+    says_what_was_kept(&ledger).await;
+    says_who_released_it(&ledger).await;
+}
+
+#[tokio::test]
 async fn the_fourth_versions_ledger_opens() {
     let (_folder, path) = kept(4);
     let ledger = SqliteLedger::open_or_make(&path).unwrap();

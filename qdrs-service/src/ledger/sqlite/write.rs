@@ -8,7 +8,7 @@ use qdrs_core::{
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::{access, batch, end, read};
+use super::{access, batch, end, forms, read};
 use crate::ledger::{
     LedgerError, Life, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation,
     audit::{self, Deed},
@@ -28,10 +28,11 @@ impl From<rusqlite::Error> for NotConfirmed {
 
 pub(super) fn reserve(
     connection: &Connection,
-    new: Reservation,
+    mut new: Reservation,
     key: Fingerprint,
     limits: PolicyLimits,
 ) -> Result<Record, NotReserved> {
+    new.serial = forms::resolve(connection, &new.policy, &new.serial)?;
     // The job first: a repeat that raced its own first request must find itself, not a refusal.
     if let Some(record) = read::by_job(connection, new.key_id, &new.job)? {
         return Err(NotReserved::Taken(Box::new(record)));
@@ -72,6 +73,7 @@ pub(super) fn take_over(
     new.hub.clone_from(&record.reservation.hub);
     new.hub_host.clone_from(&record.reservation.hub_host);
     new.device_id.clone_from(&record.reservation.device_id);
+    new.serial.clone_from(&record.reservation.serial);
     new.replaces = Some(old);
     // A charge that is handed on stays on the day it was made.
     let day = if charge {
