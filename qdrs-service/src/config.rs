@@ -12,7 +12,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use qdrs_core::{api::Code, connection_string::OwnerConnectionString, explain::Explain, policy::Policy};
+use qdrs_core::{
+    api::Code,
+    connection_string::OwnerConnectionString,
+    explain::Explain,
+    hub::host::{self, DeviceHost, DeviceHostError},
+    policy::Policy,
+};
 use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
@@ -76,6 +82,8 @@ pub struct HubConfig {
     pub endpoint: Option<Url>,
     /// A further CA to trust, a PEM file.
     pub ca_file: Option<PathBuf>,
+    /// Which of its names devices get.
+    pub device_host: DeviceHost,
 }
 
 /// Where an owner connection string is. `Debug` shows no secret.
@@ -125,6 +133,18 @@ impl HubConfig {
             Connection::Absent => return Err(ConfigError::NoConnection { hub: name.to_owned() }),
         };
         parsed.map_err(|error| ConfigError::Connection { hub: name.to_owned(), origin, error })
+    }
+
+    /// The host name that devices get, given the hub's owner connection string.
+    ///
+    /// # Errors
+    /// When the hub has no such name, or devices can't use it.
+    pub fn host_for_devices(&self, name: &str, owner: &OwnerConnectionString) -> Result<String, ConfigError> {
+        host::for_devices(&owner.host_name, &self.device_host).map_err(|error| ConfigError::Value {
+            what: format!("hub `{name}`, device_host"),
+            origin: self.device_host.to_string(),
+            why: error.to_string(),
+        })
     }
 
     /// Reads the further CA, if there is one.
@@ -209,6 +229,7 @@ struct FileHub {
     connection_file: Option<PathBuf>,
     endpoint: Option<String>,
     ca_file: Option<PathBuf>,
+    device_host: Option<String>,
 }
 
 impl Config {
@@ -402,7 +423,9 @@ fn resolve_hubs(
             (None, None) => Connection::Absent,
         };
         let endpoint = hub.endpoint.map(|text| endpoint(&text, &format!("hub `{name}`, endpoint"), Origin::File)).transpose()?;
-        hubs.insert(name, HubConfig { connection, endpoint, ca_file: hub.ca_file.map(|file| base.join(file)) });
+        let what = format!("hub `{name}`, device_host");
+        let device_host = hub.device_host.map(|text| device_host(&text, &what, Origin::File)).transpose()?.unwrap_or_default();
+        hubs.insert(name, HubConfig { connection, endpoint, ca_file: hub.ca_file.map(|file| base.join(file)), device_host });
     }
     let default = named.or_else(|| if hubs.len() == 1 { hubs.keys().next().cloned() } else { None });
     let connection = (layers.env)(env::HUB_CONNECTION)
@@ -413,7 +436,8 @@ fn resolve_hubs(
         .or_else(|| (layers.env)(env::HUB_CONNECTION_FILE).map(|file| Connection::File(file.into())));
     let url = layers.pick("endpoint of the default hub", None, env::HUB_ENDPOINT, None);
     let ca_file = layers.path("ca_file of the default hub", None, env::HUB_CA_FILE, None, base);
-    if connection.is_some() || url.is_some() || ca_file.is_some() {
+    let for_devices = layers.pick("device_host of the default hub", None, env::HUB_DEVICE_HOST, None);
+    if connection.is_some() || url.is_some() || ca_file.is_some() || for_devices.is_some() {
         let name = match &default {
             Some(name) => name.clone(),
             None if hubs.is_empty() => HUB_DEFAULT.to_owned(),
@@ -425,7 +449,15 @@ fn resolve_hubs(
                 });
             }
         };
-        let hub = hubs.entry(name).or_insert(HubConfig { connection: Connection::Absent, endpoint: None, ca_file: None });
+        let hub = hubs.entry(name).or_insert_with(|| HubConfig {
+            connection: Connection::Absent,
+            endpoint: None,
+            ca_file: None,
+            device_host: DeviceHost::default(),
+        });
+        if let Some((text, origin)) = for_devices {
+            hub.device_host = device_host(&text, env::HUB_DEVICE_HOST, origin)?;
+        }
         if let Some(connection) = connection {
             hub.connection = connection;
         }
@@ -441,6 +473,14 @@ fn resolve_hubs(
         }
         default => Ok((hubs, default)),
     }
+}
+
+fn device_host(text: &str, what: &str, origin: Origin) -> Result<DeviceHost, ConfigError> {
+    text.parse().map_err(|error: DeviceHostError| ConfigError::Value {
+        what: what.to_owned(),
+        origin: origin.to_string(),
+        why: error.to_string(),
+    })
 }
 
 fn endpoint(text: &str, what: &str, origin: Origin) -> Result<Url, ConfigError> {

@@ -25,6 +25,7 @@ variables! {
     HUB_CONNECTION = "QDRS_HUB_CONNECTION": "the default hub's owner connection string (a secret: no flag)";
     HUB_CONNECTION_FILE = "QDRS_HUB_CONNECTION_FILE": "a file with mode 0600 that holds it";
     HUB_ENDPOINT = "QDRS_HUB_ENDPOINT": "where the default hub is reached, if not at its host name";
+    HUB_DEVICE_HOST = "QDRS_HUB_DEVICE_HOST": "which of its names the default hub's devices get: classic, device or a full name";
     HUB_CA_FILE = "QDRS_HUB_CA_FILE": "a PEM file with a further CA to trust for the default hub";
     EMULATOR_KEY = "QDRS_EMULATOR_KEY": "the owner key of `qdrs-service emulator`, base64 (no flag)";
     LOG = "QDRS_LOG": "what to log, e.g. `info,qdrs_service=debug`";

@@ -87,7 +87,7 @@ impl Explain for ServeError {
         match self {
             Self::Config(error) => error.help(),
             Self::Ledger(error) => error.help(),
-            Self::Hub { .. } => "check `endpoint` and `ca_file` of the hub in the config".into(),
+            Self::Hub { .. } => "check `endpoint`, `ca_file` and `device_host` of the hub in the config".into(),
             Self::NoHub => "name one in the config: `[hubs.main]` with `connection_file`".into(),
             Self::Listen { .. } => {
                 "another program may have the port, or the address is not this machine's; change `listen`".into()

@@ -27,6 +27,7 @@ use super::{
     Denial, Hub, HubError, Identity, NewIdentity,
     answer::{self, Answer},
     denial::{Refused, Right},
+    host::{self, DeviceHost, DeviceHostError},
 };
 use crate::{
     Boxed,
@@ -67,6 +68,7 @@ pub struct AzureHub {
     token: Mutex<Option<Token>>,
     call_timeout: Duration,
     no_hub_wait: Duration,
+    device_host: String,
 }
 
 /// A token made before, good for many calls.
@@ -96,6 +98,9 @@ pub enum HubSetupError {
         /// What is wrong with it.
         why: String,
     },
+    /// The setting of the name that devices get.
+    #[error("`device_host`: {0}")]
+    DeviceHost(#[from] DeviceHostError),
     /// Most often a machine without any trusted certificate.
     #[error("no HTTP client can be made: {why}")]
     Client {
@@ -114,6 +119,7 @@ impl Explain for HubSetupError {
             Self::HostName { .. } => "copy the whole hub owner connection string from the hub's \"Shared access policies\"",
             Self::NotPrivate { .. } => "use https, or an emulator on localhost",
             Self::Ca { .. } => "give a PEM file with the certificate of the CA",
+            Self::DeviceHost(_) => "write `classic`, `device`, or the full name that devices reach the hub by",
             Self::Client { .. } => "install the system's CA certificates, or give a CA file",
         }
         .to_owned()
@@ -182,7 +188,17 @@ impl AzureHub {
             .user_agent(concat!("qdrs/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| HubSetupError::Client { why: error.to_string() })?;
-        Ok(Self { http, base, owner, token: Mutex::new(None), call_timeout: CALL_TIMEOUT, no_hub_wait: NO_HUB_WAIT })
+        let device_host = host::identity(&owner.host_name);
+        Ok(Self { http, base, device_host, owner, token: Mutex::new(None), call_timeout: CALL_TIMEOUT, no_hub_wait: NO_HUB_WAIT })
+    }
+
+    /// Gives devices another of the hub's names than the classic one.
+    ///
+    /// # Errors
+    /// When the hub has no such name, or devices can't use it.
+    pub fn with_device_host(mut self, which: &DeviceHost) -> Result<Self, HubSetupError> {
+        self.device_host = host::for_devices(&self.owner.host_name, which)?;
+        Ok(self)
     }
 
     /// For tests, which do not wait a minute.
@@ -380,6 +396,10 @@ impl AzureHub {
 impl Hub for AzureHub {
     fn host_name(&self) -> &str {
         &self.owner.host_name
+    }
+
+    fn device_host(&self) -> String {
+        self.device_host.clone()
     }
 
     fn create<'a>(&'a self, new: NewIdentity<'a>) -> Boxed<'a, Result<(), HubError>> {

@@ -82,6 +82,11 @@ pub trait Hub: Send + Sync {
     /// The host name as the owner's credential has it; [`host::identity`] says which hub that is.
     fn host_name(&self) -> &str;
 
+    /// The host name that goes into device connection strings; the classic one unless a setting says another.
+    fn device_host(&self) -> String {
+        host::identity(self.host_name())
+    }
+
     /// Makes the identity, with its keys and tags; never touches one that exists.
     ///
     /// # Errors

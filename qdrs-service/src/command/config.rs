@@ -45,6 +45,14 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         let default = if config.default_hub.as_deref() == Some(name) { ", the default" } else { "" };
         writeln!(out, "{:<26} connection string {}{default}", format!("hub `{name}`"), hub.connection)?;
     }
+    for (name, hub) in &config.hubs {
+        if let Ok(owner) = hub.owner(name)
+            && let Ok(host) = hub.host_for_devices(name, &owner)
+        {
+            let which = &hub.device_host;
+            writeln!(out, "{:<26} {host} (`device_host = \"{which}\"`)", format!("devices of hub `{name}`"))?;
+        }
+    }
     for policy in config.policies.iter() {
         let quota = policy.total_max().map_or_else(|| "any number".to_owned(), |total| format!("{total} in all"));
         let name = format!("policy `{}`", policy.name);
@@ -125,7 +133,7 @@ fn faults(config: &Config) -> Vec<ConfigError> {
         wrong.push(ConfigError::Unknown { what: "hub", name: "main".into(), known: Vec::new() });
     }
     for (name, hub) in &config.hubs {
-        wrong.extend(hub.owner(name).err());
+        wrong.extend(hub.owner(name).and_then(|owner| hub.host_for_devices(name, &owner)).err());
         wrong.extend(hub.ca_pem().err());
     }
     if config.policies.iter().next().is_none() {

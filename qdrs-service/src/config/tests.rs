@@ -174,6 +174,27 @@ fn a_connection_string_is_taken_as_tools_write_it_and_another_kind_is_named() {
 }
 
 #[test]
+fn the_name_that_devices_get_is_a_setting_and_never_the_services() {
+    let host = |setting: &str| {
+        let world = World::new(&format!("version = 1\n[hubs.main]\nconnection_file = 'hub'\n{setting}"));
+        world.write("hub", &CONNECTION.replace("example.", "example.service."), 0o600);
+        let config = world.load().map_err(|error| error.to_string())?;
+        let hub = &config.hubs["main"];
+        hub.host_for_devices("main", &hub.owner("main").expect("opens")).map_err(|error| error.to_string())
+    };
+    assert_eq!(host("").as_deref(), Ok("example.azure-devices.net"));
+    assert_eq!(host("device_host = 'device'").as_deref(), Ok("example.device.azure-devices.net"));
+    for service in ["service", "example.service.azure-devices.net"] {
+        let why = host(&format!("device_host = '{service}'")).expect_err("refused");
+        assert!(why.ends_with("a hub's service name is not valid in a device connection string"), "{why}");
+    }
+    let mut world = World::new("version = 1");
+    world.variables.insert(env::HUB_CONNECTION, CONNECTION.into());
+    world.variables.insert(env::HUB_DEVICE_HOST, "device".into());
+    assert_eq!(world.load().expect("loads").hubs["main"].device_host, DeviceHost::Device);
+}
+
+#[test]
 fn variables_alone_make_a_hub() {
     let mut world = World::new("version = 1");
     world.variables.insert(env::HUB_CONNECTION, CONNECTION.into());

@@ -74,10 +74,17 @@ impl World {
     }
 
     async fn with(limits: Limits) -> Self {
+        Self::over(limits, "localhost", |hub| hub).await
+    }
+
+    /// With a hub of that name.
+    async fn over(limits: Limits, host_name: &str, setting: impl FnOnce(AzureHub) -> AzureHub) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let emulator = Emulator::start(EmulatorOptions::default()).await.expect("an emulator");
+        let options = EmulatorOptions { hub_name: host_name.into(), ..EmulatorOptions::default() };
+        let emulator = Emulator::start(options).await.expect("an emulator");
         let base = emulator.http_url.parse().expect("a URL");
-        let hub: Arc<dyn Hub> = Arc::new(AzureHub::new(emulator.owner.clone(), Some(base), None).expect("a hub"));
+        let owner = emulator.connection_string(host_name, "iothubowner").expect("a connection string");
+        let hub: Arc<dyn Hub> = Arc::new(setting(AzureHub::new(owner, Some(base), None).expect("a hub")));
         let ledger = Arc::new(SqliteLedger::open_or_make(&dir.path().join("ledger.sqlite")).expect("a ledger"));
         let policies = BTreeMap::from([("buttons".to_owned(), Policy::parse("buttons", POLICY).expect("a policy"))]);
         let registrar = Registrar::new(ledger.clone(), BTreeMap::from([("main".to_owned(), hub)]), policies);

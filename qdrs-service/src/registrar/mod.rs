@@ -142,7 +142,8 @@ impl Registrar {
         };
         self.check_before_handing_out(record.id, key.fingerprint()).await?;
         let context = SealContext { key_id: caller.key_id, serial, idempotency_key: job, reservation: record.id };
-        let credential = DeviceConnectionString { host_name: record.hub_host.clone(), device_id: record.device_id.clone(), key };
+        let host_name = self.shared.hubs.of(&record)?.device_host();
+        let credential = DeviceConnectionString { host_name: host_name.clone(), device_id: record.device_id.clone(), key };
         let sealed = seal::seal(&recipient, &context, credential.reveal().as_bytes())
             .map_err(|error| Refusal::new(Code::BadRequest, error.to_string()))?;
         let least_evidence = self.terms(&record).least_evidence;
@@ -150,7 +151,7 @@ impl Registrar {
             version: VERSION,
             serial: record.serial,
             device_id: record.device_id,
-            hub: record.hub_host,
+            hub: host_name,
             reservation: record.id,
             sealed,
             least_evidence,

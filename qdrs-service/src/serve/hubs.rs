@@ -38,7 +38,8 @@ pub fn usable(config: &Config) -> Hubs {
 }
 
 fn client(name: &str, hub: &HubConfig) -> Result<Arc<dyn Hub>, ServeError> {
-    let made = AzureHub::new(hub.owner(name)?, hub.endpoint.clone(), hub.ca_pem()?.as_deref());
+    let made = AzureHub::new(hub.owner(name)?, hub.endpoint.clone(), hub.ca_pem()?.as_deref())
+        .and_then(|client| client.with_device_host(&hub.device_host));
     Ok(Arc::new(made.map_err(|error| ServeError::Hub { name: name.to_owned(), error })?))
 }
 

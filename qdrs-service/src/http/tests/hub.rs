@@ -48,6 +48,26 @@ async fn each_way_in_which_the_hub_refuses_the_service_has_its_own_code_and_sent
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_device_gets_the_service_name_and_a_setting_says_which_name_it_gets() {
+    let service = "contoso.service.azure-devices.net";
+    for (which, host) in [
+        ("classic", "contoso.azure-devices.net"),
+        ("device", "contoso.device.azure-devices.net"),
+        ("hub.private.example", "hub.private.example"),
+    ] {
+        let which = which.parse().expect("a setting");
+        let world = World::over(Limits::none(), service, |hub| hub.with_device_host(&which).expect("a name")).await;
+        let line = world.station("line-1").await;
+        let made: Registration = world.put(&line, "QD-0001", "{}").await.json();
+        let opened = open_registration(&line.code, "QD-0001", line.job, &made).expect("opens");
+        assert_eq!((made.hub.as_str(), opened.host_name.as_str()), (host, host));
+        // The books know the hub by the one name that identifies it.
+        let status: qdrs_core::api::SerialStatus = world.get(&line, "/v1/devices/QD-0001").await.json();
+        assert_eq!(status.hub.as_deref(), Some("contoso.azure-devices.net"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_may_read_and_not_write_is_named_as_such() {
     let world = World::new().await;
     // The read that tells it apart is answered; only creating is refused.
