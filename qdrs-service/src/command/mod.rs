@@ -87,8 +87,11 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     }
 }
 
+/// Threads for what blocks: the connections that read the ledger, and looking up host names.
+const BLOCKING_THREADS_MAX: usize = 32;
+
 fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread().max_blocking_threads(BLOCKING_THREADS_MAX).enable_all().build()?)
 }
 
 /// The registrar has refused an owner's command.

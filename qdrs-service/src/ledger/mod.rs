@@ -368,6 +368,9 @@ pub enum LedgerError {
     /// The database says no: disk, lock, damage.
     #[error("ledger: {0}")]
     Database(String),
+    /// Nothing can be written any more.
+    #[error("ledger: its disk is full")]
+    DiskFull,
     /// What stands in it makes no sense to this version.
     #[error("ledger: {what}")]
     Damaged { what: String },
@@ -400,7 +403,7 @@ pub enum LedgerError {
 impl Explain for LedgerError {
     fn code(&self) -> Code {
         match self {
-            Self::Database(_) | Self::Closed => Code::LedgerUnavailable,
+            Self::Database(_) | Self::DiskFull | Self::Closed => Code::LedgerUnavailable,
             Self::Damaged { .. } => Code::Internal,
             Self::Newer { .. }
             | Self::Older { .. }
@@ -415,6 +418,7 @@ impl Explain for LedgerError {
     fn help(&self) -> String {
         match self {
             Self::Database(_) => "check the path of the ledger, who may write there, and the free space".into(),
+            Self::DiskFull => "free some space on the disk that holds the ledger; nothing is lost meanwhile".into(),
             Self::Newer { .. } => "install the QDRS that wrote it, or a newer one".into(),
             Self::Older { .. } => {
                 "back the ledger up, stop the service that serves from it, and run `qdrs-service ledger migrate`; \
@@ -469,7 +473,7 @@ pub trait Ledger: Send + Sync {
     /// Says how many registrations the code of that name may release in all.
     fn access_set_rework(&self, name: String, rework: u64) -> Boxed<'_, Result<Access, LedgerError>>;
 
-    /// Can it be read and written?
+    /// Reads it, and writes a page of it to the disk.
     fn ready(&self) -> Boxed<'_, Result<(), LedgerError>>;
 
     /// The serial that the board was confirmed as, if it was.

@@ -80,17 +80,21 @@ impl From<(Code, String)> for Refusal {
 
 impl From<LedgerError> for Refusal {
     fn from(error: LedgerError) -> Self {
-        let code = match &error {
-            LedgerError::Database(_) | LedgerError::Closed | LedgerError::Serving { .. } => Code::LedgerUnavailable,
+        // What a database says may name paths, so only the log has it.
+        let (code, detail) = match &error {
+            LedgerError::DiskFull => (Code::LedgerUnavailable, "the disk that holds the service's ledger is full"),
+            LedgerError::Database(_) | LedgerError::Closed | LedgerError::Serving { .. } => {
+                (Code::LedgerUnavailable, "the service can't read or write its ledger; the cause stands in the service's log")
+            }
             LedgerError::Damaged { .. }
             | LedgerError::Newer { .. }
             | LedgerError::Older { .. }
             | LedgerError::Missing { .. }
             | LedgerError::Unusable { .. }
             | LedgerError::OtherForm { .. }
-            | LedgerError::AccessCode(_) => Code::Internal,
+            | LedgerError::AccessCode(_) => (Code::Internal, "the cause stands in the service's log"),
         };
-        Self { cause: Some(error.to_string()), ..Self::new(code, "") }
+        Self { cause: Some(error.to_string()), ..Self::new(code, detail) }
     }
 }
 

@@ -20,7 +20,7 @@ use qdrs_core::{
     connection_string::Fingerprint,
 };
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
@@ -49,6 +49,9 @@ const GROUP_MAX: usize = 256;
 /// How many may wait for the writer before callers are held back.
 const WAITING_MAX: usize = 1024;
 
+/// How many connections read at once, each on a thread of the runtime. SQLite answers in microseconds, so a few suffice.
+const READERS_MAX: usize = 4;
+
 /// How much of the file the writer keeps in memory, in KiB. Jobs' hashes fall anywhere in their index, so with SQLite's
 /// usual 2 MiB a ledger of some thousand serials drops pages and fetches them again all the time.
 const WRITER_CACHE_KIB: i64 = 32 * 1024;
@@ -65,6 +68,8 @@ type Answer = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
 pub struct SqliteLedger {
     path: PathBuf,
     deeds: mpsc::Sender<Deed>,
+    /// A turn for each of the connections that read, and those that are open and not in use.
+    reading: Arc<Semaphore>,
     readers: Arc<Mutex<Vec<Connection>>>,
     /// Held by the one process that serves from it.
     _serving: Option<File>,
@@ -72,7 +77,10 @@ pub struct SqliteLedger {
 
 impl From<rusqlite::Error> for LedgerError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error.to_string())
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::DiskFull,
+            _ => Self::Database(error.to_string()),
+        }
     }
 }
 
@@ -203,7 +211,8 @@ impl SqliteLedger {
             .name("ledger".into())
             .spawn(move || work(connection, waiting))
             .map_err(|error| LedgerError::Database(format!("can't start its thread: {error}")))?;
-        Ok(Self { path: path.to_owned(), deeds, readers: Arc::default(), _serving: None })
+        let reading = Arc::new(Semaphore::new(READERS_MAX));
+        Ok(Self { path: path.to_owned(), deeds, reading, readers: Arc::default(), _serving: None })
     }
 
     /// Runs `deed` on the writer thread, in a savepoint of the next commit. An error of its own rolls it back alone.
@@ -230,7 +239,9 @@ impl SqliteLedger {
         look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let (readers, path) = (Arc::clone(&self.readers), self.path.clone());
+        let turn = Arc::clone(&self.reading).acquire_owned().await.map_err(|_| LedgerError::Closed)?;
         tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let kept = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = match kept {
                 Some(connection) => connection,
@@ -313,7 +324,12 @@ impl Ledger for SqliteLedger {
         Box::pin(async {
             self.read(|connection| connection.query_row("SELECT count(*) FROM (SELECT 1 FROM audit LIMIT 1)", [], |_| Ok(())))
                 .await?;
-            self.write(|_| Ok(())).await
+            // The version as it is: a page is written all the same, and so the disk has its say.
+            self.write(|connection| {
+                let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+                Ok::<_, LedgerError>(connection.pragma_update(None, "user_version", version)?)
+            })
+            .await
         })
     }
 

@@ -1,12 +1,19 @@
 //! Ledgers of old releases open for ever; newer ones are refused with a sentence; one deed's end is no other's.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
 
 use jiff::Timestamp;
 use qdrs_core::{
     access::AccessCode,
     api::{Kind, State},
     connection_string::DeviceKey,
+    explain::Explain as _,
 };
 
 use super::*;
@@ -271,4 +278,61 @@ async fn a_deed_that_breaks_off_is_undone_alone_and_the_ledger_goes_on() {
     fine.unwrap();
     ledger.ready().await.unwrap();
     assert_eq!(ledger.read(count).await.unwrap(), before + 1);
+}
+
+#[tokio::test]
+async fn ready_means_that_a_page_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    let ledger = SqliteLedger::open(&path).unwrap();
+    let written = || std::fs::metadata(folder.path().join("ledger.sqlite-wal")).unwrap().len();
+    for _ in 0..3 {
+        let before = written();
+        ledger.ready().await.unwrap();
+        assert!(written() > before, "an empty transaction would write nothing");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_called_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = SqliteLedger::open(&folder.path().join("ledger.sqlite")).unwrap();
+    let limit = |connection: &Connection| {
+        Ok::<_, LedgerError>(connection.query_row("PRAGMA max_page_count = 1", [], |row| row.get::<_, u32>(0))?)
+    };
+    ledger.write(limit).await.unwrap();
+    let grow = |connection: &Connection| Ok::<_, LedgerError>(connection.execute_batch("CREATE TABLE further (a TEXT) STRICT")?);
+    let full = ledger.write(grow).await.unwrap_err();
+    assert!(matches!(full, LedgerError::DiskFull), "{full}");
+    assert!(full.help().contains("space"), "{}", full.help());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_read_a_few_connections_suffice() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Arc::new(SqliteLedger::open(&folder.path().join("ledger.sqlite")).unwrap());
+    let (running, most, together) =
+        (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(READERS_MAX)));
+    let mut reads = tokio::task::JoinSet::new();
+    for _ in 0..READERS_MAX * 16 {
+        let (ledger, running, most, together) = (ledger.clone(), running.clone(), most.clone(), together.clone());
+        reads.spawn(async move {
+            let look = move |_: &Connection| {
+                most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+                together.wait();
+                running.fetch_sub(1, SeqCst);
+                Ok(())
+            };
+            ledger.read(look).await
+        });
+    }
+    while let Some(read) = reads.join_next().await {
+        read.unwrap().unwrap();
+    }
+    assert_eq!(most.load(SeqCst), READERS_MAX, "all of them at once, and never more");
+    for _ in 0..READERS_MAX * 2 {
+        assert!(ledger.read(|_| -> rusqlite::Result<()> { panic!("a fault while reading") }).await.is_err());
+    }
+    ledger.read(|_| Ok(())).await.expect("a reader that panicked has given its turn back");
+    assert!(ledger.readers.lock().unwrap().len() <= READERS_MAX);
 }
