@@ -23,7 +23,7 @@ use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::{env, limits::Limits};
+use crate::{env, limits::Limits, network::Network};
 
 mod error;
 mod policies;
@@ -60,6 +60,8 @@ pub struct Config {
     pub policies: Policies,
     /// How much anyone may ask.
     pub limits: Limits,
+    /// The proxies in front of the service, and its connections.
+    pub network: Network,
     /// The values that have an origin worth telling: name, value, where it comes from.
     pub origins: Vec<(&'static str, String, Origin)>,
 }
@@ -219,6 +221,8 @@ struct File {
     policy_files: Vec<PathBuf>,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    network: Network,
 }
 
 /// A hub as it is written.
@@ -396,8 +400,20 @@ fn resolve(flags: &Flags, env: env::Lookup<'_>, file: File, base: &Path, path: &
     let named = layers.pick("default_hub", None, env::DEFAULT_HUB, file.default_hub).map(|(name, _)| name);
     let (hubs, default_hub) = resolve_hubs(&mut layers, file.hubs, named, base, path)?;
     let policies = Policies::resolve(file.policies, &file.policy_files, base)?;
-    file.limits.check().map_err(|why| ConfigError::Value { what: "limits".into(), origin: path.display().to_string(), why })?;
-    Ok(Config { listen, tls, ledger, hubs, default_hub, policies, limits: file.limits, origins: layers.origins })
+    let wrong = |what: &str, why| ConfigError::Value { what: what.into(), origin: path.display().to_string(), why };
+    file.limits.check().map_err(|why| wrong("limits", why))?;
+    file.network.check().map_err(|why| wrong("network", why))?;
+    Ok(Config {
+        listen,
+        tls,
+        ledger,
+        hubs,
+        default_hub,
+        policies,
+        limits: file.limits,
+        network: file.network,
+        origins: layers.origins,
+    })
 }
 
 /// The file's hubs; the variables speak for the default hub, and make one when the file has none.

@@ -11,5 +11,6 @@ pub mod env;
 pub mod http;
 pub mod ledger;
 pub mod limits;
+pub mod network;
 pub mod registrar;
 pub mod serve;

@@ -1,70 +1,104 @@
-//! How much anyone may ask: by address before a signature is looked at, by access code after.
+//! How much anyone may ask: by address while nobody knows who asks, by access code once a signature verifies.
 //!
-//! An address is cheap to be refused and expensive to have many of, so it is charged for every request; an access code is
-//! charged only when its signature holds, so that nobody can use up another's rate. The tables are bounded whoever asks:
-//! IPv6 addresses count by their /64 network, and addresses fall into a fixed number of places by a hash that nobody
-//! outside can foresee; there are only so many access codes; and who has not asked for a while is forgotten every minute.
+//! A request is charged to its address when it arrives, and gets that back when its signature verifies: junk from an
+//! address never stops a station behind the same address. An address that has used up its rate is refused at once what
+//! bears no signature; what bears one is still looked at, a few requests at a time in the whole service, so that junk with
+//! signatures can't take all processors. An access code is charged only when its signature verifies, so nobody can use up
+//! another's rate. A product's code can be found in the product, so one network gets only a part of its rate.
 
 use std::{
-    collections::BTreeMap,
-    hash::{BuildHasher as _, RandomState},
-    net::{IpAddr, Ipv6Addr},
-    num::NonZeroU32,
-    sync::{Arc, RwLock},
-    time::Duration,
+    net::IpAddr,
+    time::{Duration, Instant},
 };
 
-use governor::{
-    DefaultKeyedRateLimiter, Quota,
-    clock::{Clock as _, DefaultClock},
-};
-use qdrs_core::access::KeyId;
+use ipnet::IpNet;
+use qdrs_core::{access::KeyId, api::Kind};
 use serde::Deserialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Places for addresses. Two addresses in one place share its rate, which is rare and does little harm.
-const PLACES: u64 = 65_536;
-/// Different rates of access codes; the owner sets them, so a few are usual.
-const RATES_MAX: usize = 256;
+mod bucket;
+mod tally;
 
-/// The limits as the config says them (`[limits]`).
+use bucket::{Exact, Places, Rate};
+pub use tally::{Refused, Tallies};
+
+/// A caller with IPv6 commonly owns a whole /64, so that counts as one address.
+const IPV6_ADDRESS_BITS: u8 = 64;
+/// What one site commonly gets: 65,536 networks of the kind above.
+const IPV6_SITE_BITS: u8 = 48;
+/// The site has so many times the rate of one address in it.
+const SITE_FACTOR: u32 = 8;
+/// One network gets a fourth of a product's rate at most, one site a half.
+const PRODUCT_NETWORK_SHARE: u32 = 4;
+const PRODUCT_SITE_SHARE: u32 = 2;
+/// Probes from one address: more than any supervisor and its load balancers send.
+const PROBES: (u32, u32) = (1200, 120);
+/// How long a signed request from an address over its rate waits to be looked at.
+const TURN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The limits as the config gives them (`[limits]`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Requests a minute from one address, lasting.
+    /// Requests a minute from one address whose signature does not verify, lasting.
     pub address_per_minute: u32,
-    /// Requests at once from one address.
+    /// Such requests at once from one address.
     pub address_burst: u32,
     /// Requests a minute with one access code, lasting, unless it has a rate of its own.
     pub code_per_minute: u32,
     /// Requests at once with one access code.
     pub code_burst: u32,
+    /// Requests a minute with one product's access code from one network, lasting.
+    pub product_network_per_minute: u32,
+    /// Requests at once with one product's access code from one network.
+    pub product_network_burst: u32,
 }
 
 impl Default for Limits {
     /// A line behind one address with some tens of slots stays below; it is also more than any hub tier registers.
     fn default() -> Self {
-        Self { address_per_minute: 1200, address_burst: 200, code_per_minute: 1200, code_burst: 200 }
+        Self {
+            address_per_minute: 1200,
+            address_burst: 200,
+            code_per_minute: 1200,
+            code_burst: 200,
+            product_network_per_minute: 120,
+            product_network_burst: 60,
+        }
     }
 }
 
 impl Limits {
-    /// Nobody is ever told to wait: for the sandbox and for tests, where all come from one address.
+    /// Nobody ever has to wait: for the sandbox and for tests, where all come from one address.
     pub fn none() -> Self {
-        Self { address_per_minute: u32::MAX, address_burst: u32::MAX, code_per_minute: u32::MAX, code_burst: u32::MAX }
+        Self {
+            address_per_minute: u32::MAX,
+            address_burst: u32::MAX,
+            code_per_minute: u32::MAX,
+            code_burst: u32::MAX,
+            product_network_per_minute: u32::MAX,
+            product_network_burst: u32::MAX,
+        }
     }
 
-    /// Says in words what can't be.
-    ///
-    /// # Errors
-    /// When one of them is 0.
-    pub fn check(&self) -> Result<(), String> {
-        let all = [
+    /// Each value by its name in the config.
+    pub fn named(&self) -> [(&'static str, u32); 6] {
+        [
             ("address_per_minute", self.address_per_minute),
             ("address_burst", self.address_burst),
             ("code_per_minute", self.code_per_minute),
             ("code_burst", self.code_burst),
-        ];
-        match all.iter().find(|(_, value)| *value == 0) {
+            ("product_network_per_minute", self.product_network_per_minute),
+            ("product_network_burst", self.product_network_burst),
+        ]
+    }
+
+    /// Checks that each value can be used.
+    ///
+    /// # Errors
+    /// When one of them is 0.
+    pub fn check(&self) -> Result<(), String> {
+        match self.named().iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(format!("`{name}` is 0, so nobody could ask anything; it is 1 at least")),
             None => Ok(()),
         }
@@ -78,142 +112,123 @@ pub struct Wait {
     pub seconds: u64,
 }
 
+impl Wait {
+    fn of(time: Duration) -> Self {
+        Self { seconds: time.as_nanos().div_ceil(1_000_000_000).try_into().unwrap_or(u64::MAX).max(1) }
+    }
+}
+
 /// The counters. Shared by all requests of one service.
 pub struct Gate {
     limits: Limits,
-    clock: DefaultClock,
-    addresses: DefaultKeyedRateLimiter<u64>,
-    hasher: RandomState,
-    codes: DefaultKeyedRateLimiter<KeyId>,
-    /// Access codes with a rate of their own, by that rate.
-    own_rates: RwLock<BTreeMap<NonZeroU32, Arc<DefaultKeyedRateLimiter<KeyId>>>>,
+    /// Nanoseconds since the counters were made.
+    now: Box<dyn Fn() -> u64 + Send + Sync>,
+    addresses: Places,
+    probes: Places,
+    /// By product code and network. Apart from the addresses: strangers can't fill it.
+    products: Places,
+    codes: Exact<KeyId>,
+    turns: Semaphore,
 }
 
 impl Gate {
     /// Empty counters for these limits.
     pub fn new(limits: Limits) -> Self {
+        let start = Instant::now();
+        Self::with_clock(limits, move || u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn with_clock(limits: Limits, now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        // Half of the processors stay for the requests of those who keep to their rate.
+        let turns = std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2));
         Self {
             limits,
-            clock: DefaultClock::default(),
-            addresses: DefaultKeyedRateLimiter::keyed(quota(limits.address_per_minute, limits.address_burst)),
-            hasher: RandomState::new(),
-            codes: DefaultKeyedRateLimiter::keyed(quota(limits.code_per_minute, limits.code_burst)),
-            own_rates: RwLock::default(),
+            now: Box::new(now),
+            addresses: Places::new(),
+            probes: Places::new(),
+            products: Places::new(),
+            codes: Exact::new(),
+            turns: Semaphore::new(turns),
         }
     }
 
-    /// Charges one request to the address.
+    fn rates(&self, address: IpAddr) -> Vec<(IpNet, Rate)> {
+        let Limits { address_per_minute: rate, address_burst: burst, .. } = self.limits;
+        networks(address)
+            .zip([1, SITE_FACTOR])
+            .map(|(network, factor)| (network, Rate::per_minute(rate.saturating_mul(factor), burst.saturating_mul(factor))))
+            .collect()
+    }
+
+    /// Charges one request to its address, for as long as nobody knows who sent it.
     ///
     /// # Errors
-    /// When it has to wait.
-    pub fn address(&self, address: IpAddr) -> Result<(), Wait> {
-        self.wait(self.addresses.check_key(&(self.hasher.hash_one(network(address)) % PLACES)))
+    /// When the address has used up its rate.
+    pub fn arrived(&self, address: IpAddr) -> Result<(), Wait> {
+        self.addresses.take(&self.rates(address), (self.now)())
     }
 
-    /// Charges one request to the access code; `own_rate` is its own rate in requests a minute.
+    /// Gives back what [`Gate::arrived`] charged: the request's signature verifies.
+    pub fn verified(&self, address: IpAddr) {
+        self.addresses.give_back(&self.rates(address));
+    }
+
+    /// Charges one probe of a supervisor; requests and probes never wait for each other.
     ///
     /// # Errors
-    /// When it has to wait.
-    pub fn code(&self, key_id: KeyId, own_rate: Option<u32>) -> Result<(), Wait> {
-        match own_rate.and_then(NonZeroU32::new) {
-            None => self.wait(self.codes.check_key(&key_id)),
-            Some(rate) => self.wait(self.limiter(rate).check_key(&key_id)),
+    /// When the address has to wait.
+    pub fn probe(&self, address: IpAddr) -> Result<(), Wait> {
+        let networks: Vec<_> = networks(address).take(1).map(|network| (network, Rate::per_minute(PROBES.0, PROBES.1))).collect();
+        self.probes.take(&networks, (self.now)())
+    }
+
+    /// Waits until a request from an address over its rate may be looked at.
+    ///
+    /// # Errors
+    /// When too many such requests wait.
+    pub async fn turn(&self) -> Result<SemaphorePermit<'_>, Wait> {
+        match tokio::time::timeout(TURN_TIMEOUT, self.turns.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            // It is never closed.
+            Ok(Err(_)) | Err(_) => Err(Wait::of(TURN_TIMEOUT)),
         }
     }
 
-    /// Forgets who has not asked for a while. Call it every minute.
-    pub fn upkeep(&self) {
-        self.addresses.retain_recent();
-        self.addresses.shrink_to_fit();
-        self.codes.retain_recent();
-        let mut rates = self.own_rates.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        rates.retain(|_, limiter| {
-            limiter.retain_recent();
-            !limiter.is_empty()
-        });
-    }
-
-    fn limiter(&self, rate: NonZeroU32) -> Arc<DefaultKeyedRateLimiter<KeyId>> {
-        if let Some(found) = self.own_rates.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&rate) {
-            return found.clone();
-        }
-        let mut rates = self.own_rates.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if rates.len() >= RATES_MAX {
-            rates.retain(|_, limiter| !limiter.is_empty());
-        }
+    /// Charges one verified request to its access code; `own_rate` is its own rate in requests a minute. For a product
+    /// also to the network that it comes from, first: what is refused there costs the other installations nothing.
+    ///
+    /// # Errors
+    /// When it has to wait, and whose rate it is.
+    pub fn code(&self, key_id: KeyId, kind: Kind, own_rate: Option<u32>, address: IpAddr) -> Result<(), (Refused, Wait)> {
+        let now = (self.now)();
+        let rate = own_rate.unwrap_or(self.limits.code_per_minute);
         // The burst is a minute's worth at most: a rate that the owner sets is kept to, minute by minute.
-        let burst = rate.get().min(self.limits.code_burst);
-        rates.entry(rate).or_insert_with(|| Arc::new(DefaultKeyedRateLimiter::keyed(quota(rate.get(), burst)))).clone()
-    }
-
-    fn wait(
-        &self,
-        checked: Result<(), governor::NotUntil<<DefaultClock as governor::clock::Clock>::Instant>>,
-    ) -> Result<(), Wait> {
-        checked.map_err(|until| {
-            let wait = until.wait_time_from(self.clock.now());
-            Wait { seconds: wait.as_secs_f64().ceil().max(1.0) as u64 }
+        let burst = own_rate.map_or(self.limits.code_burst, |rate| rate.min(self.limits.code_burst));
+        let in_all = Rate::per_minute(rate, burst);
+        if kind == Kind::Station {
+            return self.codes.take(key_id, in_all, now).map_err(|wait| (Refused::CodeRate, wait));
+        }
+        let Limits { product_network_per_minute, product_network_burst, .. } = self.limits;
+        let share = |factor: u32, part: u32| {
+            let least = |limit: u32, whole: u32| limit.saturating_mul(factor).min((whole / part).max(1));
+            Rate::per_minute(least(product_network_per_minute, rate), least(product_network_burst, burst))
+        };
+        let shares = [share(1, PRODUCT_NETWORK_SHARE), share(SITE_FACTOR, PRODUCT_SITE_SHARE)];
+        let networks: Vec<_> = networks(address).zip(shares).map(|(network, rate)| ((key_id, network), rate)).collect();
+        self.products.take(&networks, now).map_err(|wait| (Refused::CodeRate, wait))?;
+        self.codes.take(key_id, in_all, now).map_err(|wait| {
+            self.products.give_back(&networks);
+            (Refused::ProductRate, wait)
         })
     }
 }
 
-/// One network counts as one: a caller with IPv6 commonly owns a whole /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
-fn quota(per_minute: u32, burst: u32) -> Quota {
-    let one = NonZeroU32::MIN;
-    let (per_minute, burst) = (NonZeroU32::new(per_minute).unwrap_or(one), NonZeroU32::new(burst).unwrap_or(one));
-    // `Quota::per_minute` would make the burst a minute's worth.
-    let each = (Duration::from_secs(60) / per_minute.get()).max(Duration::from_nanos(1));
-    Quota::with_period(each).unwrap_or(Quota::per_minute(per_minute)).allow_burst(burst)
+/// What an address counts as, the narrowest first: an IPv4 address by itself, one of IPv6 as its /64 and its /48.
+pub fn networks(address: IpAddr) -> impl Iterator<Item = IpNet> {
+    let address = address.to_canonical();
+    let lengths: &[u8] = if address.is_ipv4() { &[32] } else { &[IPV6_ADDRESS_BITS, IPV6_SITE_BITS] };
+    lengths.iter().filter_map(move |bits| IpNet::new(address, *bits).ok()).map(|network| network.trunc())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().expect("an address")
-    }
-
-    #[test]
-    fn an_address_waits_after_its_burst_and_others_do_not() {
-        let gate = Gate::new(Limits { address_per_minute: 6, address_burst: 2, ..Limits::default() });
-        assert_eq!(gate.address(ip("192.0.2.1")), Ok(()));
-        assert_eq!(gate.address(ip("::ffff:192.0.2.1")), Ok(()), "the same address, as a dual-stack socket shows it");
-        let wait = gate.address(ip("192.0.2.1")).expect_err("the burst is used up");
-        assert!((1..=10).contains(&wait.seconds), "{wait:?}");
-        assert_eq!(gate.address(ip("192.0.2.2")), Ok(()));
-    }
-
-    #[test]
-    fn a_network_of_ipv6_counts_as_one_address() {
-        let gate = Gate::new(Limits { address_per_minute: 1, address_burst: 1, ..Limits::default() });
-        assert_eq!(gate.address(ip("2001:db8::1")), Ok(()));
-        assert!(gate.address(ip("2001:db8::2")).is_err());
-        assert_eq!(gate.address(ip("2001:db8:0:1::1")), Ok(()));
-    }
-
-    #[test]
-    fn a_code_keeps_to_its_own_rate() {
-        let gate = Gate::new(Limits::default());
-        let code = KeyId::from_bytes([1; 8]);
-        assert_eq!(gate.code(code, Some(2)), Ok(()));
-        assert_eq!(gate.code(code, Some(2)), Ok(()));
-        assert!(gate.code(code, Some(2)).is_err_and(|wait| (1..=30).contains(&wait.seconds)));
-        assert_eq!(gate.code(KeyId::from_bytes([2; 8]), Some(2)), Ok(()), "another code of the same rate");
-        gate.upkeep();
-        assert!(gate.code(code, Some(2)).is_err(), "upkeep forgives nothing");
-    }
-
-    #[test]
-    fn no_limits_never_wait() {
-        let gate = Gate::new(Limits::none());
-        assert!((0..10_000).all(|_| gate.address(ip("127.0.0.1")).is_ok()));
-    }
-}
+mod tests;

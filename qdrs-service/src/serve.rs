@@ -9,33 +9,35 @@ use std::{
     time::Duration,
 };
 
-use axum_server::{
-    Handle,
-    accept::NoDelayAcceptor,
-    tls_rustls::{RustlsAcceptor, RustlsConfig},
-};
 use qdrs_core::{api::Code, explain::Explain, hub::HubSetupError};
-use tokio::{sync::oneshot, task::JoinHandle};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 use crate::{
     config::{Config, ConfigError, check_mode, read},
     http::{self, App},
     ledger::{Ledger, LedgerError, SqliteLedger, forms::Form},
-    limits::{Gate, Limits},
+    limits::{Gate, Limits, Tallies},
+    network::{Capacity, Network, Slots},
     registrar::Registrar,
 };
 
+mod connection;
+mod descriptors;
+mod framing;
 pub mod hubs;
 
-/// A TLS handshake that takes longer is given up.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A request whose headers take longer to arrive is given up; also how long a connection may idle.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+use connection::Shared;
+
 /// Requests that run when the service is stopped get so long: more than a `PUT` ever waits for the hub.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often the limits forget who has not asked for a while.
-const UPKEEP_PERIOD: Duration = Duration::from_secs(60);
+/// How often what was refused is looked through for lines that are due in the log.
+const FLUSH_PERIOD: Duration = Duration::from_secs(5);
 
 /// Why the service can't start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -112,10 +114,9 @@ pub struct Listen {
 pub struct Running {
     /// Where it is reached; with TLS, by an address rather than by the certificate's name.
     pub url: Url,
-    handle: Handle<SocketAddr>,
-    server: Option<JoinHandle<io::Result<()>>>,
-    /// Ends the upkeep when dropped.
-    _upkeep: oneshot::Sender<()>,
+    /// Ends the service, and [`flush`] with it.
+    stop: watch::Sender<bool>,
+    server: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -124,8 +125,9 @@ impl Running {
     /// # Errors
     /// When the server had ended by itself before.
     pub async fn stop(mut self) -> Result<(), ServeError> {
-        self.handle.graceful_shutdown(Some(STOP_TIMEOUT));
-        self.wait().await
+        self.stop.send_replace(true);
+        // What has not ended by then ends with `self`.
+        tokio::time::timeout(STOP_TIMEOUT, self.wait()).await.unwrap_or(Ok(()))
     }
 
     /// Waits until the server ends, which it does not by itself.
@@ -137,16 +139,15 @@ impl Running {
         let Some(server) = &mut self.server else { return Ok(()) };
         let ended = server.await;
         self.server = None;
-        match ended {
-            Ok(ended) => ended.map_err(ServeError::Ended),
-            Err(error) => Err(ServeError::Ended(io::Error::other(error))),
-        }
+        ended.map_err(|error| ServeError::Ended(io::Error::other(error)))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.handle.shutdown();
+        if let Some(server) = &self.server {
+            server.abort();
+        }
     }
 }
 
@@ -182,7 +183,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         tracing::warn!("{missing}");
     }
     let registrar = Registrar::new(ledger, hubs, config.policies.loaded(&crate::env::process)?);
-    start_with(registrar, config.limits, listen).await
+    start_with(registrar, config.limits, config.network, listen).await
 }
 
 fn listen(config: &Config) -> Result<Listen, ServeError> {
@@ -205,113 +206,67 @@ fn listen(config: &Config) -> Result<Listen, ServeError> {
 ///
 /// # Errors
 /// When the certificate or the listener can't be used, or it is plain and not on loopback.
-pub async fn start_with(registrar: Registrar, limits: Limits, listen: Listen) -> Result<Running, ServeError> {
+pub async fn start_with(registrar: Registrar, limits: Limits, network: Network, listen: Listen) -> Result<Running, ServeError> {
     let unbound = SocketAddr::from(([0, 0, 0, 0], 0));
     let address = listen.listener.local_addr().map_err(|error| ServeError::Listen { address: unbound, error })?;
     if listen.tls.is_none() && !address.ip().is_loopback() {
         return Err(ConfigError::PlainHttp(address).into());
     }
-    let gate = Arc::new(Gate::new(limits));
-    let service = http::router(App { registrar, gate: gate.clone() }).into_make_service_with_connect_info::<SocketAddr>();
-    let handle = Handle::new();
-    let mut server = axum_server::from_tcp(listen.listener).map_err(|error| ServeError::Listen { address, error })?;
-    server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT);
-    let server = server.first_request_timeout(HEADER_TIMEOUT).handle(handle.clone());
-    let (scheme, server) = match listen.tls {
-        None => ("http", tokio::spawn(server.acceptor(NoDelayAcceptor::new()).serve(service))),
-        Some((cert, key)) => {
-            // Whoever starts first installs it; that it is there already is no error.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            let config = RustlsConfig::from_pem(cert, key).await.map_err(ServeError::Certificate)?;
-            let acceptor = RustlsAcceptor::new(config).handshake_timeout(HANDSHAKE_TIMEOUT).acceptor(NoDelayAcceptor::new());
-            ("https", tokio::spawn(server.acceptor(acceptor).serve(service)))
-        }
+    let tls = listen.tls.map(|(cert, key)| acceptor(&cert, &key)).transpose().map_err(ServeError::Certificate)?;
+    let unlistened = |error| ServeError::Listen { address, error };
+    listen.listener.set_nonblocking(true).map_err(unlistened)?;
+    let listener = tokio::net::TcpListener::from_std(listen.listener).map_err(unlistened)?;
+    let descriptors = descriptors::raise();
+    let slots = Slots::new(Capacity::new(network.connections, network.connections_per_network, descriptors));
+    let (network, tallies) = (Arc::new(network), Arc::new(Tallies::default()));
+    let app = App {
+        registrar,
+        gate: Arc::new(Gate::new(limits)),
+        tallies: tallies.clone(),
+        network: network.clone(),
+        slots: slots.clone(),
+        readiness: Arc::default(),
     };
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let url = Url::parse(&format!("{scheme}://{address}/")).map_err(|error| ServeError::Ended(io::Error::other(error)))?;
-    let (upkeep, ended) = oneshot::channel();
-    tokio::spawn(keep_up(gate, ended));
-    tracing::info!(%url, "listening");
-    Ok(Running { url, handle, server: Some(server), _upkeep: upkeep })
+    let Capacity { in_all, reserved, per_network } = slots.capacity();
+    tracing::info!(
+        %url,
+        descriptors,
+        connections = in_all,
+        connections_reserved = reserved,
+        connections_per_network = per_network,
+        "listening"
+    );
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(flush(tallies.clone(), stopped.clone()));
+    let shared = Arc::new(Shared { router: http::router(app), tls, network, slots, tallies });
+    let server = tokio::spawn(connection::serve(listener, shared, stopped));
+    Ok(Running { url, stop, server: Some(server) })
 }
 
-async fn keep_up(gate: Arc<Gate>, mut ended: oneshot::Receiver<()>) {
-    let mut ticks = tokio::time::interval(UPKEEP_PERIOD);
+/// TLS with this certificate chain and key, for HTTP/2 and HTTP/1.1.
+fn acceptor(cert: &[u8], key: &[u8]) -> Result<TlsAcceptor, io::Error> {
+    let chain = CertificateDer::pem_slice_iter(cert).collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(io::Error::other)?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(io::Error::other)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Writes what was refused into the log until the service ends.
+async fn flush(tallies: Arc<Tallies>, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(FLUSH_PERIOD);
     loop {
         tokio::select! {
-            _ = &mut ended => return,
-            _ = ticks.tick() => gate.upkeep(),
+            _ = stop.changed() => return,
+            _ = ticks.tick() => tallies.flush(),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use qdrs_core::{
-        access::AccessCode,
-        api::Kind,
-        client::{Client, ClientOptions},
-        policy::Policy,
-    };
-
-    use super::*;
-    use crate::ledger::{Access, AccessState};
-
-    async fn registrar(dir: &tempfile::TempDir) -> (Registrar, AccessCode) {
-        let ledger = SqliteLedger::open_or_make(&dir.path().join("ledger.sqlite")).expect("opens");
-        let code = AccessCode::generate(Kind::Station);
-        let access = Access {
-            key_id: code.key_id(),
-            keys: code.public(),
-            name: "line-1".into(),
-            kind: Kind::Station,
-            policy: "any".into(),
-            hub: "main".into(),
-            quota: None,
-            made: 0,
-            rework: 0,
-            reworked: 0,
-            rate_per_minute: None,
-            not_before: None,
-            expires: None,
-            permissions: Vec::new(),
-            state: AccessState::Active,
-            created_at: jiff::Timestamp::now(),
-        };
-        ledger.access_create(access).await.expect("kept");
-        let policies = BTreeMap::from([("any".to_owned(), Policy::parse("any", "").expect("reads"))]);
-        (Registrar::new(Arc::new(ledger), BTreeMap::new(), policies), code)
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_client_that_trusts_its_certificate_is_served_over_tls() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let (registrar, code) = registrar(&dir).await;
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("made");
-        let cert = made.cert.pem();
-        let tls = Some((cert.clone().into_bytes(), made.signing_key.serialize_pem().into_bytes()));
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let running = start_with(registrar, Limits::none(), Listen { listener, tls }).await.expect("starts");
-        assert_eq!(running.url.scheme(), "https");
-        let options = ClientOptions {
-            service: running.url.clone(),
-            code,
-            ca_file_pem: Some(cert.into_bytes()),
-            patience: Duration::ZERO,
-            user_agent: "test".into(),
-        };
-        let info = Client::new(options).expect("a client").access().await.expect("answers");
-        assert_eq!(info.name, "line-1");
-        running.stop().await.expect("stops");
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn plain_http_away_from_loopback_is_refused() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let (registrar, _) = registrar(&dir).await;
-        let listener = TcpListener::bind("0.0.0.0:0").expect("a port");
-        let refused = start_with(registrar, Limits::none(), Listen { listener, tls: None }).await;
-        assert!(refused.is_err_and(|error| error.to_string().starts_with("plain HTTP is served on loopback only")));
-    }
-}
+mod tests;

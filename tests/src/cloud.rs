@@ -54,8 +54,16 @@ impl Cloud {
 
     /// Starts the service and waits until it is ready.
     pub async fn start_service(&mut self) {
+        self.start_service_after(":").await;
+    }
+
+    /// The same in a shell that has run a command before, such as `ulimit -n 256`.
+    pub async fn start_service_after(&mut self, command: &str) {
         let log = std::fs::File::options().create(true).append(true).open(self.log()).expect("the log opens");
-        let child = tokio::process::Command::new(binary("qdrs-service"))
+        let child = tokio::process::Command::new("/bin/sh")
+            .arg("-c")
+            .arg(format!("{command} && exec \"$0\" \"$@\""))
+            .arg(binary("qdrs-service"))
             .arg("serve")
             .arg("--config")
             .arg(self.folder.path().join("service.toml"))
@@ -125,7 +133,8 @@ impl Cloud {
         self.folder.path()
     }
 
-    fn log(&self) -> PathBuf {
+    /// The service's log, one JSON object a line.
+    pub fn log(&self) -> PathBuf {
         self.folder.path().join("service.log")
     }
 }

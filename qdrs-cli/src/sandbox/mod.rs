@@ -18,6 +18,7 @@ use qdrs_service::{
     emulator::{self, Emulator, EmulatorError, EmulatorOptions},
     ledger::{Access, AccessState, Ledger, LedgerError, SqliteLedger},
     limits::Limits,
+    network::Network,
     registrar::Registrar,
     serve::{self, Listen, ServeError},
 };
@@ -136,7 +137,7 @@ pub async fn start(settings: &mut Settings) -> Result<Sandbox, SandboxError> {
     let policies = BTreeMap::from([(POLICY.to_owned(), Policy::parse(POLICY, POLICY_TOML)?)]);
     let registrar = Registrar::new(ledger, BTreeMap::from([(HUB.to_owned(), client)]), policies);
     let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(SandboxError::Port)?;
-    let service = serve::start_with(registrar, Limits::none(), Listen { listener, tls: None }).await?;
+    let service = serve::start_with(registrar, Limits::none(), Network::default(), Listen { listener, tls: None }).await?;
 
     settings.folders = Folders::below(folder.path());
     settings.code = Some(code);

@@ -60,6 +60,12 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         let guess = policy.guess_bits().map(|bits| format!(", signed: {}", guess::in_words(bits, per_minute)));
         writeln!(out, "{name:<26} {quota}, evidence {} at least{}", policy.least_evidence(), guess.unwrap_or_default())?;
     }
+    for (name, value) in config.limits.named() {
+        writeln!(out, "{:<26} {value}", format!("limits.{name}"))?;
+    }
+    for (name, value) in config.network.named() {
+        writeln!(out, "{:<26} {value}", format!("network.{name}"))?;
+    }
     for (name, hub) in &config.hubs {
         if let Ok(owner) = hub.owner(name)
             && let Some(lacks) = owner.lacks()

@@ -52,7 +52,13 @@ fn the_sample_is_sound() {
     world.write("hub-connection", CONNECTION, 0o600);
     let config = world.load().expect("loads");
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
-    assert_eq!(config.limits, Limits::default(), "the sample shows the defaults");
+    assert_eq!((config.limits, &config.network), (Limits::default(), &Network::default()), "the sample shows the defaults");
+    for (name, _) in Limits::default().named() {
+        assert!(SAMPLE.contains(&format!("\n{name} = ")), "{name}");
+    }
+    for (name, _) in Network::default().named() {
+        assert!(SAMPLE.contains(&format!("\n{name} = ")) || SAMPLE.contains(&format!("\n# {name} = ")), "{name}");
+    }
     assert_eq!(config.ledger, world.dir.path().join("qdrs-ledger.sqlite"));
     assert_eq!(config.hub_name(None).expect("a hub"), "main");
     assert_eq!(config.policy(None).expect("a policy").name, "default");
@@ -80,6 +86,7 @@ fn whatever_the_sample_offers_can_be_switched_on() {
     assert!(config.tls.is_some() && config.hubs["main"].endpoint.is_some() && config.hubs["main"].ca_file.is_some());
     let total = config.policies.get("default").and_then(Policy::total_max);
     assert!(config.policies.get("multiples-of-7").is_some() && total.is_some());
+    assert!(config.network.proxy_protocol && config.network.trusted_proxies.trusts("10.1.2.3".parse().expect("an address")));
 }
 
 #[test]

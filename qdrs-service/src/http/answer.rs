@@ -59,18 +59,27 @@ pub fn refuse(error: &dyn Explain) -> Refusal {
 }
 
 /// A refusal with a detail that may quote the request.
-pub fn bad(code: Code, detail: impl Into<String>) -> Refusal {
-    let mut detail: String = detail.into();
-    if let Some((at, _)) = detail.char_indices().nth(DETAIL_CHARS_MAX) {
-        detail.truncate(at);
-        detail.push('…');
-    }
-    Refusal::from((code, detail))
+pub fn bad(code: Code, detail: impl AsRef<str>) -> Refusal {
+    Refusal::from((code, shown(detail.as_ref(), DETAIL_CHARS_MAX)))
 }
 
-/// A refusal that says how long to wait.
+/// What others have written, for one line: cut after so many characters, control characters escaped.
+pub fn shown(text: &str, chars_max: usize) -> String {
+    let mut shown = String::new();
+    for (count, char) in text.chars().enumerate() {
+        if count == chars_max {
+            shown.push('…');
+            break;
+        }
+        if char.is_control() { shown.extend(char.escape_default()) } else { shown.push(char) }
+    }
+    shown
+}
+
+/// A refusal for a rate that is used up. The wait stands in `retry_after` and nowhere else: a client that waits longer
+/// prints its own.
 pub fn wait(code: Code, wait: Wait) -> Refusal {
-    let mut problem = Problem::new(code, format!("ask again in {} s", wait.seconds));
+    let mut problem = Problem::new(code, "the rate limit is reached");
     problem.retry_after = Some(wait.seconds);
     Refusal { problem: Box::new(problem), cause: None }
 }

@@ -1,7 +1,8 @@
 //! Who is calling: from a raw request to an access code that may do this, in the order of DESIGN 4.8.
 //!
 //! Size and address rate were checked before ([`super::router`]). Here: key id and times; then the signature over what
-//! was really sent; then state and rate of the code. Nothing is charged to a code before its signature holds.
+//! was really sent; then state and rate of the code. Nothing is charged to a code before its signature holds, and what
+//! holds is not charged to its address.
 
 use std::time::Duration;
 
@@ -17,8 +18,9 @@ use qdrs_core::{
     api::Code,
     serial::SERIAL_BYTES_MAX,
 };
+use tokio::sync::SemaphorePermit;
 
-use super::{App, answer, body};
+use super::{App, answer, body, origin::Origin};
 use crate::{
     ledger::Access,
     registrar::{Refusal, check_access},
@@ -75,25 +77,55 @@ impl Caller {
 /// # Errors
 /// The refusal of the first check that fails.
 pub async fn authenticate(app: &App, wish: Wish, request: Request) -> Result<Caller, Refusal> {
+    let origin = Origin::of(&request);
+    let caller = match (identify(app, &origin, request).await, origin.over) {
+        (Ok(caller), _) => {
+            origin.verified(app, caller.access.kind);
+            caller
+        }
+        (Err(refusal), Some(wait)) if refusal.problem.status < 500 && refusal.code() != Some(Code::ClockSkew) => {
+            return Err(answer::wait(Code::AddressRateLimited, wait));
+        }
+        // A clock that is wrong is corrected whatever the neighbours do; what failed here is no fault of the address.
+        (Err(refusal), _) => return Err(refusal),
+    };
+    let access = &caller.access;
+    check_access(access, wish == Wish::Confirm).map_err(|refusal| caller.refuse(refusal))?;
+    app.gate.code(access.key_id, access.kind, access.rate_per_minute, origin.address).map_err(|(refused, wait)| {
+        app.tallies.count(refused, &access.name);
+        caller.refuse(answer::wait(Code::CodeRateLimited, wait))
+    })?;
+    Ok(caller)
+}
+
+/// Who signed the request. For an address over its rate the two steps that cost something, the ledger and the
+/// signature, wait their turn.
+async fn identify(app: &App, origin: &Origin, request: Request) -> Result<Caller, Refusal> {
     let (parts, body) = request.into_parts();
     // The address exactly as it was sent is what was signed: no route or decoder has touched `parts.uri`.
     let claim = Claim::parse(parts.method.as_str(), parts.uri.path(), parts.uri.query(), &parts.headers)
         .map_err(|error| signature(&error))?;
     let job = job_of(&claim)?;
-    let now = Timestamp::now();
-    claim.check_times(now.as_second()).map_err(|error| signature(&error))?;
-    // Only now the body: most of what is refused never gets so far.
-    let body = read_body(Request::from_parts(parts, body)).await?;
-    let Some(access) = app.registrar.access(claim.key_id()).await? else {
+    claim.check_times(Timestamp::now().as_second()).map_err(|error| signature(&error))?;
+    // The body comes after the key id: nobody without one makes the service hold bodies.
+    let waited = turn(app, origin).await?;
+    let access = app.registrar.access(claim.key_id()).await?;
+    drop(waited);
+    let Some(access) = access else {
         return Err(answer::bad(Code::AccessCodeUnknown, format!("no access code has the key id {}", claim.key_id())));
     };
+    let body = read_body(Request::from_parts(parts, body)).await?;
+    let _waited = turn(app, origin).await?;
     claim.verify(&access.keys.signing, &body).map_err(|error| signature(&error))?;
-    let caller = Caller { access, job, body };
-    check_access(&caller.access, wish == Wish::Confirm).map_err(|refusal| caller.refuse(refusal))?;
-    app.gate
-        .code(caller.access.key_id, caller.access.rate_per_minute)
-        .map_err(|wait| caller.refuse(answer::wait(Code::CodeRateLimited, wait)))?;
-    Ok(caller)
+    Ok(Caller { access, job, body })
+}
+
+/// Waits its turn when the address is over its rate.
+async fn turn<'a>(app: &'a App, origin: &Origin) -> Result<Option<SemaphorePermit<'a>>, Refusal> {
+    match origin.over {
+        None => Ok(None),
+        Some(_) => app.gate.turn().await.map(Some).map_err(|wait| answer::wait(Code::AddressRateLimited, wait)),
+    }
 }
 
 fn signature(error: &SignatureError) -> Refusal {

@@ -5,17 +5,17 @@
 
 use std::{
     fmt::Write as _,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::IpAddr,
     sync::{Arc, LazyLock},
     time::Instant,
 };
 
 use axum::{
     Router,
-    extract::{ConnectInfo, DefaultBodyLimit, Request, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::{
-        HeaderValue, Method, Uri,
-        header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE},
+        HeaderValue, Method, Uri, Version,
+        header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE},
     },
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -29,8 +29,11 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
+use origin::{DoublyFramed, Origin};
+
 use crate::{
-    limits::Gate,
+    limits::{Gate, Refused, Tallies},
+    network::{Network, Slots},
     registrar::{Refusal, Registrar},
 };
 
@@ -38,6 +41,7 @@ pub mod answer;
 mod body;
 pub mod caller;
 pub mod health;
+pub mod origin;
 #[cfg(test)]
 mod tests;
 mod unread;
@@ -45,6 +49,9 @@ pub mod v1;
 
 /// The header that names a request, in the answer and in the log.
 const REQUEST_ID: &str = "x-request-id";
+/// How much of a request's method and path stands in its log line, in characters.
+const METHOD_CHARS_MAX: usize = 20;
+const PATH_CHARS_MAX: usize = 200;
 
 /// What every handler gets. Cheap to clone.
 #[derive(Clone)]
@@ -53,6 +60,14 @@ pub struct App {
     pub registrar: Registrar,
     /// The limits' counters.
     pub gate: Arc<Gate>,
+    /// What was refused and is not in the log yet.
+    pub tallies: Arc<Tallies>,
+    /// Whom the service trusts to name a client's address.
+    pub network: Arc<Network>,
+    /// The connections that are open.
+    pub slots: Arc<Slots>,
+    /// Whether the ledger can be written.
+    pub readiness: Arc<health::Readiness>,
 }
 
 #[derive(utoipa::OpenApi)]
@@ -138,34 +153,62 @@ fn finish(router: Router<App>, app: App) -> Router {
         .with_state(app)
 }
 
-/// Around every request: its size and its address's rate before it, headers and the log line after it.
-async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Around every request: its address's rate and its size before it, headers and the log line after it.
+async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = Uuid::now_v7().to_string();
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let mut response = match admit(&app, &request, address) {
-        Ok(()) => next.run(request).await,
+    let version = request.version();
+    // A head may have tens of kilobytes, and anyone may send it.
+    let method = answer::shown(request.method().as_str(), METHOD_CHARS_MAX);
+    let path = answer::shown(request.uri().path(), PATH_CHARS_MAX);
+    let mut origin = Origin::find(&app, &request);
+    let is_doubly_framed = request.extensions().get::<DoublyFramed>().is_some();
+    let mut response = match origin.charge(&app, &request).and_then(|()| check_size(&request)) {
+        Ok(()) => {
+            request.extensions_mut().insert(origin.clone());
+            next.run(request).await
+        }
         Err(refusal) => refusal.into_response(),
     };
+    let code = response.extensions().get::<answer::Said>().and_then(|said| Code::find(&said.code));
+    let is_over = code == Some(Code::AddressRateLimited) || (code == Some(Code::ClockSkew) && origin.over.is_some());
+    if is_over {
+        app.tallies.count(Refused::AddressRate, origin.address);
+    }
     let headers = response.headers_mut();
+    if (is_over && origin.hang_up() || is_doubly_framed) && version < Version::HTTP_2 {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
     }
-    log(&id, &method, &path, address, began, &response);
+    let is_counted = is_over || code == Some(Code::CodeRateLimited);
+    log(&id, &method, &path, origin.address, began, &response, is_counted);
     response
 }
 
-fn admit(app: &App, request: &Request, address: Option<IpAddr>) -> Result<(), Refusal> {
-    let length =
-        request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
-    if length.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
-        return Err(too_large());
+/// How long the body is, from its headers: in one way, and not too long.
+fn check_size(request: &Request) -> Result<(), Refusal> {
+    let lengths: Vec<_> = request.headers().get_all(CONTENT_LENGTH).iter().collect();
+    let length = match lengths[..] {
+        [] => Some(0),
+        [length] => length.to_str().ok().and_then(|text| text.parse::<u64>().ok()),
+        _ => None,
+    };
+    match length {
+        Some(length) if request.extensions().get::<DoublyFramed>().is_none() => {
+            if length > BODY_BYTES_MAX as u64 {
+                Err(too_large())
+            } else {
+                Ok(())
+            }
+        }
+        _ => {
+            let why = "the end of the body is in doubt: send one Content-Length, or `Transfer-Encoding: chunked`, and not both";
+            Err(answer::bad(Code::BadRequest, why))
+        }
     }
-    let address = address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-    app.gate.address(address).map_err(|wait| answer::wait(Code::AddressRateLimited, wait))
 }
 
 fn too_large() -> Refusal {
@@ -173,20 +216,22 @@ fn too_large() -> Refusal {
 }
 
 /// One line a request. Probes of a supervisor are only worth a line when they fail.
-fn log(id: &str, method: &Method, path: &str, address: Option<IpAddr>, began: Instant, response: &Response) {
+fn log(id: &str, method: &str, path: &str, address: IpAddr, began: Instant, response: &Response, is_counted: bool) {
     let status = response.status().as_u16();
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let address = address.map(tracing::field::display);
     match response.extensions().get::<answer::Said>() {
         Some(said) => {
             let (code, detail, cause) = (&said.code, &said.detail, said.cause.as_deref());
-            if status >= 500 {
-                tracing::error!(id, %method, path, address, status, ms, code, detail, cause, "refused");
+            if is_counted {
+                // See `limits::Tallies`.
+                tracing::debug!(id, method, path, %address, status, ms, code, detail, cause, "refused");
+            } else if status >= 500 {
+                tracing::error!(id, method, path, %address, status, ms, code, detail, cause, "refused");
             } else {
-                tracing::info!(id, %method, path, address, status, ms, code, detail, cause, "refused");
+                tracing::info!(id, method, path, %address, status, ms, code, detail, cause, "refused");
             }
         }
-        None if path == "/healthz" || path == "/readyz" => tracing::debug!(id, %method, path, address, status, ms, "answered"),
-        None => tracing::info!(id, %method, path, address, status, ms, "answered"),
+        None if health::is_probe(path) => tracing::debug!(id, method, path, %address, status, ms, "answered"),
+        None => tracing::info!(id, method, path, %address, status, ms, "answered"),
     }
 }

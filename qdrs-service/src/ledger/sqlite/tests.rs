@@ -284,7 +284,7 @@ async fn a_deed_that_breaks_off_is_undone_alone_and_the_ledger_goes_on() {
 async fn ready_means_that_a_page_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.sqlite");
-    let ledger = SqliteLedger::open(&path).unwrap();
+    let ledger = SqliteLedger::open_or_make(&path).unwrap();
     let written = || std::fs::metadata(folder.path().join("ledger.sqlite-wal")).unwrap().len();
     for _ in 0..3 {
         let before = written();
@@ -296,7 +296,7 @@ async fn ready_means_that_a_page_was_written() {
 #[tokio::test]
 async fn a_full_disk_is_called_so() {
     let folder = tempfile::tempdir().unwrap();
-    let ledger = SqliteLedger::open(&folder.path().join("ledger.sqlite")).unwrap();
+    let ledger = SqliteLedger::open_or_make(&folder.path().join("ledger.sqlite")).unwrap();
     let limit = |connection: &Connection| {
         Ok::<_, LedgerError>(connection.query_row("PRAGMA max_page_count = 1", [], |row| row.get::<_, u32>(0))?)
     };
@@ -310,7 +310,7 @@ async fn a_full_disk_is_called_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn however_many_read_a_few_connections_suffice() {
     let folder = tempfile::tempdir().unwrap();
-    let ledger = Arc::new(SqliteLedger::open(&folder.path().join("ledger.sqlite")).unwrap());
+    let ledger = Arc::new(SqliteLedger::open_or_make(&folder.path().join("ledger.sqlite")).unwrap());
     let (running, most, together) =
         (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(READERS_MAX)));
     let mut reads = tokio::task::JoinSet::new();

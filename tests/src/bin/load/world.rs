@@ -57,6 +57,10 @@ address_per_minute = 600_000_000
 address_burst = 1_000_000
 code_per_minute = 600_000_000
 code_burst = 1_000_000
+
+[network]
+connections = 65_536
+connections_per_network = 65_536
 "#;
 
 /// The hub: a child process, devices in memory.

@@ -1,0 +1,83 @@
+//! A service whose system is short of something: descriptors, or space on its disk.
+#![cfg(unix)]
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use qdrs_tests::Cloud;
+use tokio::net::{TcpSocket, TcpStream};
+
+async fn connect(cloud: &Cloud, from: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::new(from.parse::<IpAddr>().expect("an address"), 0)).expect("an address of this computer");
+    socket.connect(cloud.address().parse().expect("an address")).await.expect("connects")
+}
+
+/// The whole answer to a GET from that address.
+async fn get(cloud: &Cloud, from: &str, path: &str, headers: &str) -> String {
+    let stream = connect(cloud, from).await.into_std().expect("a stream");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{headers}Connection: close\r\n\r\n");
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut stream = stream;
+        stream.set_nonblocking(false)?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok::<_, std::io::Error>(answer)
+    });
+    answer.await.expect("no panic").expect("an answer")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_hundred_silent_connections_and_few_descriptors_leave_the_service_usable() {
+    let mut cloud = Cloud::start().await;
+    cloud.kill_service().await;
+    cloud.start_service_after("ulimit -n 256").await;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(connect(&cloud, "127.0.0.1").await);
+    }
+    for from in ["127.0.0.2", "127.0.0.1"] {
+        let answer = get(&cloud, from, "/readyz", "").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{from}: {answer}");
+    }
+    let log = std::fs::read_to_string(cloud.log()).expect("a log");
+    assert!(log.contains("\"descriptors\":256") && log.contains("\"connections\":192"), "said at the start: {log}");
+    let refused = log.lines().filter(|line| line.contains("\"refused\":\"connections-of-network\"")).count();
+    assert_eq!(refused, 1, "one line, however many were refused: {log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_descriptors_is_raised_to_what_the_system_allows() {
+    let mut cloud = Cloud::start().await;
+    cloud.kill_service().await;
+    cloud.start_service_after("ulimit -H -n 300 && ulimit -S -n 100").await;
+    let log = std::fs::read_to_string(cloud.log()).expect("a log");
+    assert!(log.contains("\"descriptors\":300"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_can_not_write_is_not_ready_and_says_why_to_this_computer_only() {
+    let mut cloud = Cloud::start().await;
+    cloud.kill_service().await;
+    std::fs::remove_file(cloud.log()).expect("removed");
+    // Blocks of 512 bytes, or of 1024 in some shells; the ledger's shared memory alone is 32 KiB.
+    cloud.start_service_after("trap '' XFSZ; ulimit -f 80").await;
+    // The owner's commands have no such limit, and what they write comes first.
+    for at in 0.. {
+        assert!(at < 30, "the limit is never reached");
+        cloud.access_code(&format!("filler-{at}"), &[]);
+        let answer = get(&cloud, "127.0.0.1", "/readyz", "").await;
+        if answer.starts_with("HTTP/1.1 503") {
+            assert!(answer.contains("ledger-unavailable") && answer.contains("disk"), "{answer}");
+            break;
+        }
+        // An answer is kept for a second.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let elsewhere = get(&cloud, "127.0.0.1", "/readyz", "X-Forwarded-For: 192.0.2.1\r\n").await;
+    assert!(elsewhere.starts_with("HTTP/1.1 503") && elsewhere.contains("log") && !elsewhere.contains("disk"), "{elsewhere}");
+}
