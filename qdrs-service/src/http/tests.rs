@@ -311,7 +311,7 @@ async fn an_answer_before_the_body_was_read_closes_the_connection() {
         assert_eq!((answer.problem().as_str(), closes(&answer)), (code, true));
     }
     let mut http2 = put("/nowhere");
-    *http2.version_mut() = http::Version::HTTP_2;
+    *http2.version_mut() = Version::HTTP_2;
     assert!(!closes(&world.send(http2).await), "there it is a stream that ends");
     for answer in [
         world.put(&line, "QD-0001", "{").await,

@@ -67,6 +67,26 @@ pub(super) struct Shared {
     pub(super) tallies: Arc<Tallies>,
 }
 
+impl Shared {
+    /// A place for a connection that is accepted. Without one it is closed at once.
+    fn place(&self, peer: SocketAddr) -> Option<Slot> {
+        if !self.network.trusted_proxies.trusts(peer.ip()) {
+            return self.place_of(peer);
+        }
+        self.slots.open_for_proxy().map_err(|refused| self.count(refused, peer)).ok()
+    }
+
+    /// A place among those of the client's network.
+    fn place_of(&self, client: SocketAddr) -> Option<Slot> {
+        let opened = self.slots.open(client.ip(), |displaced| self.count(displaced, client));
+        opened.map_err(|refused| self.count(refused, client)).ok()
+    }
+
+    fn count(&self, refused: Refused, peer: SocketAddr) {
+        self.tallies.count(refused, peer.ip().to_canonical());
+    }
+}
+
 /// Serves until `stop` is true or its sender is gone; then lets the requests in flight end. Dropping it ends all at once.
 pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: Stop) {
     let mut connections = JoinSet::new();
@@ -74,7 +94,9 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: 
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(connection(stream, peer, shared.clone(), stop.clone()));
+                    if let Some(place) = shared.place(peer) {
+                        connections.spawn(connection(place, stream, peer, shared.clone(), stop.clone()));
+                    }
                 }
                 Err(error) => failed(&error, &shared.tallies).await,
             },
@@ -107,18 +129,11 @@ fn is_short_of_descriptors(error: &io::Error) -> bool {
     is_short.contains(&error.raw_os_error())
 }
 
-/// One connection, from its place to its end.
-async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, stop: Stop) {
+/// One connection, from its first byte to its end.
+async fn connection(mut place: Slot, stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, stop: Stop) {
     // Answers are small and callers wait for each.
     let _ = stream.set_nodelay(true);
-    let refused = |refused, address: SocketAddr| shared.tallies.count(refused, address.ip().to_canonical());
-    let open = |peer: SocketAddr| {
-        shared.slots.open(peer.ip(), |displaced| refused(displaced, peer)).map_err(|reason| refused(reason, peer)).ok()
-    };
-    let is_proxy = shared.network.trusted_proxies.trusts(peer.ip());
-    let place = if is_proxy { shared.slots.open_for_proxy().map_err(|reason| refused(reason, peer)).ok() } else { open(peer) };
-    let Some(mut place) = place else { return };
-    if !(is_proxy && shared.network.proxy_protocol) {
+    if !(shared.network.proxy_protocol && shared.network.trusted_proxies.trusts(peer.ip())) {
         return until_closed(place, peer, ProxiedStream::unproxied(stream), &shared, stop).await;
     }
     let config = ParseConfig { include_tlvs: false, ..ParseConfig::default() };
@@ -127,12 +142,12 @@ async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, st
             // Without an address the proxy itself asks, to see whether the service is there.
             let client = stream.proxy_header().proxied_address().map_or(peer, |address| address.source);
             if client != peer {
-                let Some(own) = open(client) else { return };
+                let Some(own) = shared.place_of(client) else { return };
                 place = own;
             }
             until_closed(place, client, stream, &shared, stop).await;
         }
-        Ok(Err(_)) | Err(_) => refused(Refused::ProxyHeader, peer),
+        Ok(Err(_)) | Err(_) => shared.count(Refused::ProxyHeader, peer),
     }
 }
 
@@ -152,7 +167,7 @@ async fn secure(place: &Slot, peer: SocketAddr, stream: ProxiedStream<TcpStream>
     };
     match handshake {
         Ok(Ok(stream)) => talk(place, peer, stream, shared, stop).await,
-        Ok(Err(_)) | Err(_) => shared.tallies.count(Refused::Handshake, peer.ip()),
+        Ok(Err(_)) | Err(_) => shared.count(Refused::Handshake, peer),
     }
 }
 
