@@ -23,14 +23,13 @@ impl Interrupt {
     pub fn listen(printer: Printer) -> Self {
         let (sender, receiver) = watch::channel(false);
         let terminal = terminal::State::now();
+        // Registered here, so that no signal is missed. A system without signals has nobody who could press Ctrl-C.
+        let Ok(mut signals) = signals::Signals::register() else { return Self(receiver) };
         tokio::spawn(async move {
-            if asked_to_stop().await.is_err() {
-                // No signals on this system: nobody can press Ctrl-C, and nobody must wait for it.
-                return std::future::pending().await;
-            }
+            signals.next().await;
             let _ = sender.send(true);
             let again = tokio::select! {
-                asked = asked_to_stop() => asked.is_ok(),
+                () = signals.next() => true,
                 () = tokio::time::sleep(END_MAX) => false,
             };
             terminal.restore();
@@ -65,21 +64,45 @@ fn interrupted(text: &str) -> Failure {
     Failure::new(Code::Interrupted, text)
 }
 
-/// Returns when a person presses Ctrl-C, or the system asks the process to end.
+/// Ctrl-C, and the system's request to end.
 #[cfg(unix)]
-async fn asked_to_stop() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        pressed = tokio::signal::ctrl_c() => pressed,
-        _ = terminate.recv() => Ok(()),
+mod signals {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+
+    pub(super) struct Signals {
+        interrupt: Signal,
+        terminate: Signal,
+    }
+
+    impl Signals {
+        pub(super) fn register() -> std::io::Result<Self> {
+            Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        }
+
+        pub(super) async fn next(&mut self) {
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+            }
+        }
     }
 }
 
-/// Returns when a person presses Ctrl-C.
 #[cfg(not(unix))]
-async fn asked_to_stop() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+mod signals {
+    use tokio::signal::windows::{CtrlC, ctrl_c};
+
+    pub(super) struct Signals(CtrlC);
+
+    impl Signals {
+        pub(super) fn register() -> std::io::Result<Self> {
+            Ok(Self(ctrl_c()?))
+        }
+
+        pub(super) async fn next(&mut self) {
+            self.0.recv().await;
+        }
+    }
 }
 
 /// The terminal's settings: a hidden prompt that is cut short would leave its echo off.

@@ -150,19 +150,22 @@ impl Port {
     }
 
     /// Which other program has the port open as well, as far as that can be known: it opened it before this one, or it is
-    /// root's. What it types arrives at the device, and what it reads does not arrive here.
+    /// root's. What it types arrives at the device, and what it reads does not arrive here. An answer is good for a while.
     pub fn shared_with(&mut self) -> Option<String> {
-        if matches!(self.line, Line::Tcp(_)) {
-            return None;
-        }
         match &self.shared {
             Some((at, holder)) if at.elapsed() < HOLDER_EVERY => holder.clone(),
-            _ => {
-                let holder = holder::holder_of(&self.name);
-                self.shared = Some((Instant::now(), holder.clone()));
-                holder
-            }
+            _ => self.shared_now(),
         }
+    }
+
+    /// The same at this moment.
+    pub fn shared_now(&mut self) -> Option<String> {
+        let holder = match self.line {
+            Line::Serial(_) => holder::holder_of(&self.name),
+            Line::Tcp(_) => None,
+        };
+        self.shared = Some((Instant::now(), holder.clone()));
+        holder
     }
 
     /// Has something come in that was not read yet? Does not wait.

@@ -30,7 +30,7 @@ pub use outside::{node_packages, python};
 pub use proxy::Proxy;
 #[cfg(unix)]
 pub use pty::Pty;
-pub use station::{Bench, Ended, Station};
+pub use station::{Bench, Ended, Provision, Station};
 
 use std::path::{Path, PathBuf};
 

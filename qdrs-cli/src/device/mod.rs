@@ -212,7 +212,7 @@ impl Cancel {
 
 /// What went wrong with a device, and whether it may hold (a part of) the credential all the same.
 #[derive(Debug, thiserror::Error)]
-#[error("{why}")]
+#[error("{why}{}", if *touched && why.is_of_another_program() { "; the device may hold a wrong connection string" } else { "" })]
 pub struct DeviceError {
     /// What went wrong.
     pub why: Why,
@@ -339,15 +339,10 @@ pub enum Why {
         port: String,
     },
     /// The device received bytes that QDRS did not send.
-    #[error(
-        "something else than QDRS types into the device at `{port}`{}",
-        if *may_hold { ", which may hold a wrong connection string now" } else { "" }
-    )]
+    #[error("something else than QDRS types into the device at `{port}`")]
     Foreign {
         /// Where.
         port: String,
-        /// True if the device may have stored them.
-        may_hold: bool,
     },
     /// Another program has the port open, so what comes and goes there is not all known here.
     #[error("{holder} has the port `{port}` open as well: it may type into it, and take its answers away")]
@@ -420,6 +415,13 @@ pub enum Why {
     Interrupted,
 }
 
+impl Why {
+    /// True if another program is at the port: then nobody knows what the device has received.
+    fn is_of_another_program(&self) -> bool {
+        matches!(self, Self::Foreign { .. } | Self::Shared { .. })
+    }
+}
+
 impl Explain for Why {
     fn code(&self) -> Code {
         match self {
@@ -472,16 +474,20 @@ impl Explain for Why {
 
 /// How to stop whoever types into a port.
 fn foreign_help(port: &str) -> String {
-    let ids = usb_of_port(port).and_then(|usb| {
+    let rule = usb_of_port(port).and_then(|usb| {
         let (vendor, product) = usb.id.split_once(':')?;
-        Some(format!(r#"ATTRS{{idVendor}}=="{vendor}", ATTRS{{idProduct}}=="{product}""#))
+        let adapter = format!(r#"ATTRS{{idVendor}}=="{vendor}", ATTRS{{idProduct}}=="{product}""#);
+        Some(format!(r#"the line `{adapter}, {IGNORED}` in `/etc/udev/rules.d/99-qdrs.rules`"#))
     });
-    let ids = ids.unwrap_or_else(|| r#"ATTRS{idVendor}=="…", ATTRS{idProduct}=="…" (`qdrs ports` shows both)"#.to_owned());
+    let rule = rule.unwrap_or_else(|| format!("a udev rule with `{IGNORED}` for its adapter"));
     format!(
-        "close the other program that has the port open (a serial monitor, ModemManager), then try once more; a line \
-         `{ids}, ENV{{ID_MM_DEVICE_IGNORE}}=\"1\"` in `/etc/udev/rules.d/99-qdrs.rules` keeps ModemManager away"
+        "close the other program that has the port open (a serial monitor, ModemManager), then try once more; {rule} keeps \
+         ModemManager away"
     )
 }
+
+/// What keeps ModemManager away from an adapter, in a udev rule.
+const IGNORED: &str = r#"ENV{ID_MM_DEVICE_IGNORE}="1""#;
 
 #[cfg(test)]
 mod tests {

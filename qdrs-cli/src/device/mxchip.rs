@@ -146,18 +146,15 @@ impl Mxchip {
                 // To a program nothing more is sent.
                 let at_console = session.has_port() && !matches!(error.why, Why::NotReady { .. });
                 let unharmed = typed.sent == 0 || (at_console && session.take_back(&typed));
-                return Err(match error.why {
-                    // Who types may also have read what the device said of it.
-                    Why::Foreign { .. } => session.foreign(typed.sent > SET.len()),
-                    _ if unharmed => error,
-                    _ => error.and_touched(),
-                });
+                // Who types may also have read what the device said of it.
+                let is_foreign = matches!(error.why, Why::Foreign { .. }) && typed.sent > SET.len();
+                return Err(if unharmed && !is_foreign { error } else { error.and_touched() });
             }
         };
         let answered = session.answer("take its connection string", WRITE_MS_MAX);
-        let lines = answered.map_err(|error| doubtful(session, error))?;
+        let lines = answered.map_err(DeviceError::and_touched)?;
         verdict(&session.name, &lines)?;
-        session.need_untouched().map_err(|error| doubtful(session, error))?;
+        session.need_untouched().map_err(DeviceError::and_touched)?;
         Ok(shown)
     }
 }
@@ -214,14 +211,6 @@ impl Device for Mxchip {
             Err(error) if !self.session.has_port() || matches!(error.why, Why::NotReady { .. } | Why::Silent { .. }) => Ok(false),
             Err(error) => Err(error),
         }
-    }
-}
-
-/// An error after the device may have stored something.
-fn doubtful(session: &Session, error: DeviceError) -> DeviceError {
-    match error.why {
-        Why::Foreign { .. } => session.foreign(true),
-        _ => error.and_touched(),
     }
 }
 

@@ -87,8 +87,11 @@ pub enum Fault {
         /// What the other program types.
         bytes: &'static [u8],
     },
-    /// Its firmware shows a star for each character of a connection string.
-    Masks,
+    /// Its firmware shows a star for each character of a connection string but the first ones.
+    Masks {
+        /// So many characters are shown.
+        shown: usize,
+    },
     /// It writes, compares, and answers `ERROR: Verify failed.`
     VerifyFails,
     /// It says nothing at all.

@@ -59,15 +59,15 @@ impl Link {
         let _ = self.orders.try_send(order);
     }
 
-    /// Tells the driver that the operator wants to stop: what it waits for ends soon.
-    pub(super) fn hurry(&self) {
-        self.cancel.store(true, Ordering::Relaxed);
+    /// Tells the driver that the operator wants to stop: what it waits for ends soon. Or that it has time again.
+    pub(super) fn hurry(&self, hurries: bool) {
+        self.cancel.store(hurries, Ordering::Relaxed);
     }
 
     /// Ends the thread, which must not be writing, and waits for its end. One that waits for the system all the same, for a
     /// name server or a serial server, is left behind.
     pub(super) async fn stop(mut self) {
-        self.hurry();
+        self.hurry(true);
         self.order(Order::Stop);
         let ends = async { while self.reports.recv().await.is_some() {} };
         let _ = tokio::time::timeout(END_MAX, ends).await;

@@ -317,7 +317,7 @@ impl Visits {
                 biased;
                 report = self.link.report() => report.ok_or(Lost)?,
                 () = shop.interrupted(), if !hurried => {
-                    self.link.hurry();
+                    self.link.hurry(true);
                     hurried = true;
                     continue;
                 }
@@ -327,7 +327,11 @@ impl Visits {
                 }
             };
             match report {
-                Report::Written(written) => return Ok(written),
+                Report::Written(written) => {
+                    // A device that holds its credential is told the end all the same, or the next run would find it there.
+                    self.link.hurry(false);
+                    return Ok(written);
+                }
                 Report::Step(step, fault) => self.show(step, Some(serial), fault),
                 Report::Out(_) => return Err(Lost),
                 Report::Came(_) | Report::Finished(_) => {}
@@ -350,7 +354,7 @@ impl Visits {
                 Report::Finished(Some(fault)) => {
                     let text = format!("the device took its credential but not the end of its visit: {}", fault.message);
                     self.shop.screen.show(&Event::Notice { slot: Some(self.slot), text });
-                    return Ok(true);
+                    return Ok(fault.row() != Code::Interrupted);
                 }
                 Report::Step(step, fault) => self.show(step, None, fault),
                 Report::Out(_) => return Err(Lost),

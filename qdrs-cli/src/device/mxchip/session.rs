@@ -133,7 +133,12 @@ impl Session {
 
     /// Refuses a port that another program is known to have open: then the echo need not be all that came.
     pub(super) fn need_alone(&mut self) -> Result<(), DeviceError> {
-        match self.with_port(|port| Ok(port.shared_with()))? {
+        let holder = self.with_port(|port| Ok(port.shared_with()))?;
+        self.refuse(holder)
+    }
+
+    fn refuse(&self, holder: Option<String>) -> Result<(), DeviceError> {
+        match holder {
             Some(holder) => Err(Why::Shared { port: self.name.clone(), holder }.into()),
             None => Ok(()),
         }
@@ -233,8 +238,8 @@ impl Session {
             }
             match self.next(deadline)? {
                 Some(Step::Echo(byte)) => {
-                    // A console may mask an argument, then the whole of it: a lone star is a garbled byte.
-                    typed.masked |= typed.echoed == argument && byte == b'*';
+                    // A console may mask an argument, from some character to its end: a lone star is a garbled byte.
+                    typed.masked |= typed.echoed >= argument && byte == b'*' && text[typed.echoed] != b'*';
                     let expected = if typed.masked { b'*' } else { text[typed.echoed] };
                     if typed.echoed >= typed.sent || byte != expected {
                         return Err(self.stray(Step::Echo(byte), typed));
@@ -293,7 +298,7 @@ impl Session {
                 Err(error) => return error,
             };
         }
-        if typed.ran || typed.echoed > typed.sent { self.foreign(false) } else { Why::Garbled { port: self.name.clone() }.into() }
+        if typed.ran || typed.echoed > typed.sent { self.foreign() } else { Why::Garbled { port: self.name.clone() }.into() }
     }
 
     /// Ends the command that was typed in and takes its answer, up to the next prompt.
@@ -306,7 +311,7 @@ impl Session {
             match self.next(deadline)? {
                 Some(Step::Prompt) => {
                     self.at_prompt = true;
-                    return if is_foreign { Err(self.foreign(false)) } else { Ok(lines) };
+                    return if is_foreign { Err(self.foreign()) } else { Ok(lines) };
                 }
                 Some(Step::Line(line)) if line.contains(BANNER) || line.contains(PROGRAM) => return Err(self.restarted()),
                 Some(Step::Line(line)) if lines.len() < ANSWER_LINES_MAX => lines.push(line),
@@ -314,7 +319,7 @@ impl Session {
                 // Between our last byte and the line's end there is nothing of ours.
                 Some(Step::Echo(_)) => is_foreign |= !ended,
                 Some(Step::EchoEnd) => ended = true,
-                None if is_foreign => return Err(self.foreign(false)),
+                None if is_foreign => return Err(self.foreign()),
                 None => return Err(self.stopped(doing)),
             }
         }
@@ -365,15 +370,19 @@ impl Session {
             return Ok(());
         }
         self.at_prompt = false;
-        Err(if is_restart { self.restarted() } else { self.foreign(false) })
+        Err(if is_restart { self.restarted() } else { self.foreign() })
     }
 
     /// Shows that the device received nothing since its last answer: types a character and takes it back. Whatever another
-    /// program typed meanwhile is echoed before it.
+    /// program typed meanwhile is echoed before it, unless that program reads as well.
     pub(super) fn need_untouched(&mut self) -> Result<(), DeviceError> {
         let mut typed = Typed::default();
         self.type_in(b"x", &mut typed)?;
-        if self.take_back(&typed) { Ok(()) } else { Err(self.foreign(false)) }
+        if !self.take_back(&typed) {
+            return Err(self.foreign());
+        }
+        let holder = self.with_port(|port| Ok(port.shared_now()))?;
+        self.refuse(holder)
     }
 
     /// Waits for the last word of a device that was told to restart; it need not say it, nor end its line.
@@ -416,10 +425,8 @@ impl Session {
         Why::NotReady { port: self.name.clone() }.into()
     }
 
-    /// Somebody else types. `may_hold`: the device may have stored what it was not sent.
-    pub(super) fn foreign(&self, may_hold: bool) -> DeviceError {
-        let error = DeviceError::from(Why::Foreign { port: self.name.clone(), may_hold });
-        if may_hold { error.and_touched() } else { error }
+    fn foreign(&self) -> DeviceError {
+        Why::Foreign { port: self.name.clone() }.into()
     }
 }
 

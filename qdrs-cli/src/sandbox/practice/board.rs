@@ -105,9 +105,9 @@ impl Board {
             out.extend_from_slice(PROMPT);
             return;
         }
-        let masks_all = self.fault == Some(Fault::Masks);
+        const SET: &[u8] = b"set_az_iothub ";
         let masked = [&b"set_wifipwd "[..], b"set_dps_uds "].iter().any(|name| self.line.starts_with(name))
-            || masks_all && self.line.starts_with(b"set_az_iothub ");
+            || matches!(self.fault, Some(Fault::Masks { shown }) if self.line.starts_with(SET) && self.line.len() >= SET.len() + shown);
         self.line.push(byte);
         out.push(if masked { b'*' } else { byte });
     }

@@ -126,7 +126,7 @@ mod pty {
 
     use nix::{
         errno::Errno,
-        fcntl::{FcntlArg, OFlag, fcntl},
+        fcntl::{FcntlArg, FdFlag, OFlag, fcntl},
         poll::{PollFd, PollFlags, PollTimeout, poll},
         pty::openpty,
         sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr},
@@ -145,6 +145,10 @@ mod pty {
     impl Pty {
         pub(super) fn open(link: Option<&Path>) -> io::Result<(Self, String)> {
             let pair = openpty(None, None)?;
+            // A program that is started meanwhile must not hold the wire.
+            for end in [&pair.master, &pair.slave] {
+                fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+            }
             // Raw from the start: the terminal's own echo would answer before the board does.
             let mut settings = tcgetattr(&pair.slave)?;
             cfmakeraw(&mut settings);
