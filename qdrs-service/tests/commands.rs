@@ -201,10 +201,7 @@ fn a_serial_whose_hub_the_config_does_not_have_is_named_with_what_to_write() {
     assert!(code == 0 && !says.contains("example.azure-devices.net"), "its spelling does not matter: {says}");
     owner.variables.push(("QDRS_HUB_CONNECTION", connection("b.azure-devices.net")));
     let (code, says) = owner.says("config check");
-    assert!(
-        code == 0 && says.contains("note: 0 open and 1 confirmed serials belong to the hub example.azure-devices.net"),
-        "{says}"
-    );
+    assert!(code == 0 && says.contains("in the hub example.azure-devices.net (open: 0, confirmed: 1), and no hub"), "{says}");
     let given = "`main` is b.azure-devices.net (connection string given in QDRS_HUB_CONNECTION)";
     assert!(says.contains(given) && says.contains("`[hubs.old-1]` with `connection_file = \"FILE\"`"), "{says}");
     for end in ["release", "scrap"] {
@@ -214,7 +211,16 @@ fn a_serial_whose_hub_the_config_does_not_have_is_named_with_what_to_write() {
     let shown = owner.run("serials show 7");
     assert!(String::from_utf8_lossy(&shown.stdout).contains("hub          example.azure-devices.net"));
     assert!(String::from_utf8_lossy(&shown.stderr).contains(given), "{}", String::from_utf8_lossy(&shown.stderr));
+    // So does the service, when it starts.
+    owner.variables.retain(|(name, _)| *name != "QDRS_LOG");
+    let child = owner.command("serve --listen 127.0.0.1:0").stderr(Stdio::piped()).spawn().expect("starts");
+    let mut service = Service(child);
+    let log = BufReader::new(service.0.stderr.take().expect("a pipe")).lines().map(|line| line.expect("text"));
+    let log: Vec<_> = log.take_while(|line| !line.contains("\"listening\"")).collect();
+    assert!(log.iter().any(|line| line.contains("(open: 0, confirmed: 1)") && line.contains(given)), "{log:?}");
+    drop(service);
     // As it says.
+    assert!(says.contains("and `default_hub = \"main\"` above its tables"), "{says}");
     let config = owner.dir.path().join("qdrs-service.toml");
     let text = std::fs::read_to_string(&config).expect("there") + "[hubs.old-1]\nconnection_file = \"main\"\n";
     std::fs::write(&config, text.replace("version = 1", "version = 1\ndefault_hub = \"main\"")).expect("written");

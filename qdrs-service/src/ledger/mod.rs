@@ -539,6 +539,9 @@ pub trait Ledger: Send + Sync {
     fn unanswered_since(&self, id: Uuid) -> Boxed<'_, Result<Option<Timestamp>, LedgerError>>;
     /// Which attempt at the device of that reservation sent the key: itself, or one that is released by now. `None`: neither.
     fn sent_by(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<Option<SentBy>, LedgerError>>;
+    /// The released attempts at the serial of a reservation that were in another hub or had another device id: the last for
+    /// each such place.
+    fn attempts_elsewhere(&self, than: Reservation) -> Boxed<'_, Result<Vec<Reservation>, LedgerError>>;
     /// The serials that live in hubs of other hosts than these, by host.
     fn serials_at_other_hosts(&self, known: Vec<String>) -> Boxed<'_, Result<Vec<SerialsAtHost>, LedgerError>>;
     /// Every attempt at the serial, the oldest first.

@@ -226,6 +226,8 @@ impl Registrar {
         let keys = Keys::generate();
         let limits = limits(policy);
         let ledger = &self.shared.ledger;
+        // A take-over stays where the old attempt is.
+        let elsewhere = if old.is_none() { ledger.attempts_elsewhere(new.clone()).await? } else { Vec::new() };
         let reserved = match old {
             None => ledger.reserve(new, keys.primary.fingerprint(), limits).await,
             Some((old, reason)) => {
@@ -243,7 +245,7 @@ impl Registrar {
         match reserved {
             Ok(record) => {
                 let reservation = record.reservation.clone();
-                let key = self.settle(reservation.id, Some(Fresh { record, keys })).await?;
+                let key = self.settle(reservation.id, Some(Fresh { record, keys, elsewhere })).await?;
                 Ok((reservation, key, true))
             }
             // Two equal requests at one moment: this one came second.
@@ -278,7 +280,7 @@ impl Registrar {
                 let keys = Keys::generate();
                 let limits = limits(self.policy(&reservation.policy)?);
                 match self.shared.ledger.reserve_again(id, keys.primary.fingerprint(), limits).await {
-                    Ok(record) => self.settle(id, Some(Fresh { record, keys })).await?,
+                    Ok(record) => self.settle(id, Some(Fresh { record, keys, elsewhere: Vec::new() })).await?,
                     // Its twin was faster.
                     Err(NotReserved::Taken(_)) => return Err(in_progress()),
                     Err(not) => return Err(not_reserved(not, reservation.key_id, &reservation.serial)),

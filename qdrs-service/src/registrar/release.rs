@@ -119,6 +119,30 @@ impl Registrar {
         }
     }
 
+    /// Deletes what earlier attempts at a serial have left where the present one does not go: in another hub, or by another
+    /// device id. They were released, but a call that came very late, or a release by a version that looked in the wrong hub,
+    /// can have left a live credential. A hub that the config does not have any more can't be asked.
+    pub(super) async fn clear_elsewhere(&self, attempts: &[Reservation]) -> Result<(), Refusal> {
+        for attempt in attempts {
+            let (serial, device_id, hub) = (&attempt.serial, &attempt.device_id, &attempt.hub_host);
+            if self.shared.hubs.at(hub).is_none() {
+                tracing::warn!(serial, device_id, hub, "an earlier attempt was in a hub that the config does not have");
+                continue;
+            }
+            match self.ours_in_hub(attempt).await {
+                Ok(None) => {}
+                Ok(Some(_)) => {
+                    self.delete(attempt, &|_| ()).await?;
+                    tracing::warn!(serial, device_id, hub, "an earlier attempt had left a device, and it is deleted");
+                }
+                // Somebody else's.
+                Err(refusal) if refusal.code() == Some(Code::Conflict) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(())
+    }
+
     /// What the hub has, asked with patience.
     pub(super) async fn look(&self, reservation: &Reservation) -> Result<Option<Identity>, Refusal> {
         let hub = self.shared.hubs.of(reservation)?;
@@ -141,10 +165,10 @@ impl Registrar {
     pub(super) async fn ours_in_hub(&self, reservation: &Reservation) -> Result<Option<Identity>, Refusal> {
         let Some(identity) = self.look(reservation).await? else { return Ok(None) };
         let ledger = &self.shared.ledger;
-        if let Some(key) = identity.primary.as_ref().map(|key| key.fingerprint()) {
-            if ledger.sent_by(reservation.id, key).await?.is_some() {
-                return Ok(Some(identity));
-            }
+        if let Some(key) = identity.primary.as_ref().map(|key| key.fingerprint())
+            && ledger.sent_by(reservation.id, key).await?.is_some()
+        {
+            return Ok(Some(identity));
         }
         Err(Refusal::new(
             Code::Conflict,

@@ -25,6 +25,8 @@ use crate::ledger::{Life, Record, Reservation, SentBy};
 pub(super) struct Fresh {
     pub(super) record: Record,
     pub(super) keys: Keys,
+    /// Where earlier attempts at the serial have been, if not where this one goes.
+    pub(super) elsewhere: Vec<Reservation>,
 }
 
 /// How long one work goes on asking a hub that does not answer; then the reservation stands and waits to be asked again.
@@ -126,8 +128,19 @@ impl<T> Drop for Entry<T> {
 impl Registrar {
     /// Waits until the reservation is settled, and starts the work if nobody has. What is fresh is only used by new work.
     pub(super) async fn settle(&self, reservation: Uuid, fresh: Option<Fresh>) -> Settled {
-        let shared = Arc::clone(&self.shared);
-        let work = async move { Work::new(&shared, reservation, fresh.is_some()).run(fresh).await };
+        let registrar = self.clone();
+        let work = async move {
+            let elsewhere = match &fresh {
+                Some(fresh) => fresh.elsewhere.clone(),
+                None => match registrar.shared.ledger.find(reservation).await? {
+                    Some(record) => registrar.shared.ledger.attempts_elsewhere(record.reservation).await?,
+                    None => Vec::new(),
+                },
+            };
+            registrar.clear_elsewhere(&elsewhere).await?;
+            let just_reserved = fresh.is_some() && elsewhere.is_empty();
+            Work::new(&registrar.shared, reservation, just_reserved).run(fresh).await
+        };
         self.shared.works.join(reservation, work).await
     }
 }
@@ -184,7 +197,7 @@ impl<'a> Work<'a> {
     async fn ask(&mut self, fresh: Option<Fresh>) -> Settled {
         // A fresh record may be overtaken before the hub is asked, as a record read here may: every deed is conditional.
         let (record, mut keys) = match fresh {
-            Some(Fresh { record, keys }) => (record, Some(keys)),
+            Some(Fresh { record, keys, .. }) => (record, Some(keys)),
             None => (self.record().await?, None),
         };
         self.key = keys.as_ref().map(|keys| keys.primary.fingerprint());

@@ -55,16 +55,20 @@ pub fn shared_in_words(hubs: &Hubs) -> impl Iterator<Item = String> {
 /// # Errors
 /// The ledger can't be read.
 pub async fn missing_in_words(config: &Config, hubs: &Hubs, ledger: &dyn Ledger) -> Result<Vec<String>, LedgerError> {
-    let name = (1..).map(|number| format!("old-{number}")).find(|name| !config.hubs.contains_key(name)).unwrap_or_default();
+    let names = (1..).map(|number| format!("old-{number}")).filter(|name| !config.hubs.contains_key(name));
     let strays = ledger.serials_at_other_hosts(hubs.hosts()).await?;
-    Ok(strays.into_iter().map(|stray| in_words(&stray, hubs, &name)).collect())
+    Ok(strays.into_iter().zip(names).map(|(stray, name)| in_words(&stray, config, hubs, &name)).collect())
 }
 
-fn in_words(SerialsAtHost { host, open, confirmed }: &SerialsAtHost, hubs: &Hubs, name: &str) -> String {
+fn in_words(SerialsAtHost { host, open, confirmed }: &SerialsAtHost, config: &Config, hubs: &Hubs, name: &str) -> String {
+    // A second hub takes its being the default away from the only one there is.
+    let said = config.origins.iter().any(|(name, ..)| *name == "default_hub");
+    let default = config.default_hub.as_ref().filter(|_| !said);
+    let default = default.map_or_else(String::new, |hub| format!(", and `default_hub = \"{hub}\"` above its tables"));
     format!(
-        "{open} open and {confirmed} confirmed serials belong to the hub {host}, and no hub of the configuration has that host: {}; they can't \
-         be issued, taken over, released or scrapped until the config has `[hubs.{name}]` with `connection_file = \"FILE\"`, a file of \
-         mode 0600 with the owner connection string of {host}",
+        "serials of this ledger are in the hub {host} (open: {open}, confirmed: {confirmed}), and no hub of the configuration has that \
+         host: {}; they can't be issued, taken over, released or scrapped before the config has `[hubs.{name}]` with \
+         `connection_file = \"FILE\"`, a file of mode 0600 with the owner connection string of {host}{default}",
         hubs.in_words()
     )
 }

@@ -457,6 +457,10 @@ impl Ledger for SqliteLedger {
         Box::pin(self.read(move |connection| read::sent_by(connection, id, key)))
     }
 
+    fn attempts_elsewhere(&self, than: Reservation) -> Boxed<'_, Result<Vec<Reservation>, LedgerError>> {
+        Box::pin(self.read(move |connection| read::attempts_elsewhere(connection, &than)))
+    }
+
     fn serials_at_other_hosts(&self, known: Vec<String>) -> Boxed<'_, Result<Vec<SerialsAtHost>, LedgerError>> {
         Box::pin(self.read(move |connection| read::at_other_hosts(connection, &known)))
     }

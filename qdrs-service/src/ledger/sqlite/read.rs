@@ -121,6 +121,16 @@ pub(super) fn policies(connection: &Connection) -> rusqlite::Result<Vec<String>>
         .collect()
 }
 
+pub(super) fn attempts_elsewhere(connection: &Connection, than: &Reservation) -> rusqlite::Result<Vec<Reservation>> {
+    let serial = forms::resolve(connection, &than.policy, &than.serial)?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS}, max(rowid) FROM reservation WHERE policy = ?1 AND serial = ?2 AND state = 'released' \
+         AND (hub_host <> ?3 OR device_id <> ?4) GROUP BY hub_host, device_id"
+    ))?;
+    let rows = statement.query_map((&than.policy, &serial, &than.hub_host, &than.device_id), record)?;
+    rows.map(|row| row.map(|record| record.reservation)).collect()
+}
+
 /// Steps from host to host by the index, so that only the rows of unknown ones are looked at.
 pub(super) fn at_other_hosts(connection: &Connection, known: &[String]) -> rusqlite::Result<Vec<SerialsAtHost>> {
     let mut next =

@@ -147,3 +147,42 @@ async fn two_names_of_one_hub_are_one_hub() {
     world.register(&mine, "14", "b").await.unwrap();
     assert!(a.key("14").is_some() && alias.devices.lock().unwrap().is_empty(), "one client for one hub");
 }
+
+/// A call that came very late, or a release of an older version that looked in the wrong hub.
+#[tokio::test]
+async fn what_an_earlier_attempt_left_in_another_hub_dies_before_the_serial_is_made_anew() {
+    for killed in [false, true] {
+        let (a, b) = two_hubs();
+        let mut world = World::new();
+        world.with_hubs(&[("main", &a)]);
+        let mine = world.station("line-1", |_| ()).await;
+        let mut old = Vec::new();
+        for serial in ["7", "14", "21"] {
+            let (made, key) = world.register(&mine, serial, serial).await.unwrap();
+            world.confirm(&mine, serial, &made, &key).await.unwrap();
+            world.release(serial).await.unwrap();
+            old.push(key);
+        }
+        let put = |serial: &str, key: &DeviceKey| {
+            a.devices.lock().unwrap().insert(serial.into(), Device { primary: key.clone(), etag: 1, enabled: true });
+        };
+        put("7", &old[0]);
+        put("14", &DeviceKey::generate());
+        put("21", &old[2]);
+        world.with_hubs(&[("main", &b), ("old", &a)]);
+        if killed {
+            a.will([Fate::NotSent; 2000]);
+            tokio::time::timeout(Duration::from_millis(20), world.register(&mine, "7", "again")).await.expect_err("A is away");
+            assert!(b.devices.lock().unwrap().is_empty(), "nothing is made while the other may live");
+            a.fates.lock().unwrap().clear();
+            world.with_hubs(&[("main", &b), ("old", &a)]);
+        }
+        let (made, key) = world.register(&mine, "7", "again").await.unwrap();
+        assert_eq!((made.hub.as_str(), b.key("7")), (B, Some(key)));
+        assert!(a.key("7").is_none(), "one label, one live credential");
+        world.register(&mine, "14", "once more").await.unwrap();
+        assert!(a.key("14").is_some(), "what was never ours is left as it is");
+        world.with_hubs(&[("main", &b)]);
+        world.register(&mine, "21", "and more").await.expect("a hub that is given up can't be asked");
+    }
+}

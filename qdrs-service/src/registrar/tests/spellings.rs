@@ -187,3 +187,23 @@ async fn a_policy_by_another_name_makes_no_second_device() {
     assert_eq!((refused.code(), refused.problem.detail.as_str()), (Some(Code::SerialTaken), said));
     assert_eq!(*forms.world.hub.creates.lock().unwrap(), 1);
 }
+
+#[tokio::test]
+async fn a_changed_device_id_makes_no_second_device() {
+    let mut forms = Forms::new("").await;
+    let (_, old) = forms.made("QD-7").await;
+    let changed = Policy::parse("spelled", "device_id = \"dev-{serial}\"").unwrap();
+    let mut hubs = Hubs::default();
+    hubs.add("main", "", Arc::clone(&forms.world.hub) as _);
+    Forms::ledger(&forms.world).hold_to(vec![Form::of(&changed)]).await.expect("serials are written as before");
+    let policies = BTreeMap::from([("spelled".to_owned(), changed)]);
+    forms.world.registrar = Registrar::new(Arc::new(Forms::ledger(&forms.world)), hubs, policies);
+    assert_eq!(forms.world.register(&forms.mine, "QD-7", "another job").await.unwrap_err(), Code::SerialTaken);
+    forms.release("QD-7").await;
+    // A call for the old device id that came very late.
+    let late = Device { primary: old, etag: 1, enabled: true };
+    forms.world.hub.devices.lock().unwrap().insert("QD-7".into(), late);
+    let (made, _) = forms.world.register(&forms.mine, "QD-7", "another job").await.unwrap();
+    let devices: Vec<_> = forms.world.hub.devices.lock().unwrap().keys().cloned().collect();
+    assert_eq!((made.device_id.as_str(), devices), ("dev-QD-7", vec!["dev-QD-7".to_owned()]));
+}

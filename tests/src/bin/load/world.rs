@@ -131,6 +131,10 @@ impl Service {
         if folder.join("ca.pem") != emulator.ca_file {
             std::fs::copy(&emulator.ca_file, folder.join("ca.pem"))?;
         }
+        let made = Command::new(binary).arg("init").arg(&config).env_clear().output().await?;
+        if !made.status.success() {
+            bail!("no ledger: {}", String::from_utf8_lossy(&made.stderr));
+        }
         let made = Command::new(binary)
             .args(["access", "create", "bench", "--quota", "100000000", "--config"])
             .arg(&config)

@@ -6,8 +6,11 @@ use qdrs_core::explain::Explain as _;
 
 use super::*;
 
+/// Opens, makes or migrates a ledger.
+type Way = fn(&Path) -> Result<(), LedgerError>;
+
 /// Each way to a ledger, by its name.
-fn ways() -> [(&'static str, fn(&Path) -> Result<(), LedgerError>); 5] {
+fn ways() -> [(&'static str, Way); 5] {
     [
         ("open", |path| SqliteLedger::open(path).map(drop)),
         ("open_or_make", |path| SqliteLedger::open_or_make(path).map(drop)),
