@@ -325,6 +325,15 @@ impl Client {
                 }
             };
         }
+        let target = sign::Target {
+            method: request.method.to_owned(),
+            path: request.path.to_owned(),
+            query: request.query.map(str::to_owned),
+        };
+        // Only a hint for a service behind a proxy: without it, it can't say what the proxy changed.
+        if let Ok(target) = HeaderValue::from_str(&target.to_string()) {
+            headers.insert(sign::SIGNED_TARGET, target);
+        }
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, application/problem+json"));
         let mut sending = inner.http.request(call.method.clone(), url).headers(headers);
         if !call.body.is_empty() {

@@ -24,6 +24,8 @@ pub struct Network {
     pub trusted_proxies: TrustedProxies,
     /// Each connection from a trusted proxy begins with a PROXY header, version 1 or 2.
     pub proxy_protocol: bool,
+    /// The path before `/v1` that clients use and a proxy takes off, or that a proxy adds: `/qdrs`. Empty for none.
+    pub path_prefix: String,
     /// Connections open at once, as far as the limit of file descriptors allows it.
     pub connections: u32,
     /// Connections open at once from one network: an IPv4 address, or a /64 of IPv6.
@@ -39,6 +41,7 @@ impl Default for Network {
         Self {
             trusted_proxies: TrustedProxies::default(),
             proxy_protocol: false,
+            path_prefix: String::new(),
             connections: 4096,
             connections_per_network: 128,
             streams_per_connection: 64,
@@ -49,10 +52,11 @@ impl Default for Network {
 
 impl Network {
     /// Each value by its name in the config.
-    pub fn named(&self) -> [(&'static str, String); 6] {
+    pub fn named(&self) -> [(&'static str, String); 7] {
         [
             ("trusted_proxies", self.trusted_proxies.to_string()),
             ("proxy_protocol", self.proxy_protocol.to_string()),
+            ("path_prefix", self.path_prefix.clone()),
             ("connections", self.connections.to_string()),
             ("connections_per_network", self.connections_per_network.to_string()),
             ("streams_per_connection", self.streams_per_connection.to_string()),
@@ -63,10 +67,20 @@ impl Network {
     /// Checks that the values can be used.
     ///
     /// # Errors
-    /// When one of them is 0, or `proxy_protocol` has no proxy to hold for.
+    /// When one of them is 0, `path_prefix` is no path, or `proxy_protocol` has no proxy to hold for.
     pub fn check(&self) -> Result<(), String> {
         if let Some((name, _)) = self.named().iter().find(|(_, value)| value == "0") {
             return Err(format!("`{name}` is 0, so nobody could connect; it is 1 at least"));
+        }
+        let is_path = |prefix: &str| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%/".contains(&byte);
+            prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains("//") && prefix.bytes().all(allowed)
+        };
+        if !self.path_prefix.is_empty() && !is_path(&self.path_prefix) {
+            return Err(format!(
+                "`path_prefix` is `{}`, and it is a path without a slash at its end, such as `/qdrs`",
+                self.path_prefix
+            ));
         }
         if self.proxy_protocol && self.trusted_proxies == TrustedProxies::default() {
             return Err(
@@ -100,6 +114,12 @@ mod tests {
         assert!(checked("trusted_proxies = ['nonsense']").is_err_and(|why| why.contains("`nonsense`")));
         assert_eq!(checked("proxy_protocol = true\ntrusted_proxies = ['127.0.0.1']"), Ok(()));
         assert_eq!(checked(""), Ok(()));
+        for path in ["/qdrs", "/a/b-c.d"] {
+            assert_eq!(checked(&format!("path_prefix = '{path}'")), Ok(()), "{path}");
+        }
+        for path in ["/", "qdrs", "/qdrs/", "//a", "/a b", "/a?b"] {
+            assert!(checked(&format!("path_prefix = '{path}'")).is_err_and(|why| why.contains("`path_prefix`")), "{path}");
+        }
     }
 
     #[test]

@@ -42,6 +42,38 @@ const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// The header in which a client repeats, unsigned, what it signed of the request line. It proves nothing, and where a
+/// signature does not fit it shows what was changed on the way.
+pub const SIGNED_TARGET: HeaderName = HeaderName::from_static("qdrs-signed-target");
+
+/// A request's method, path and query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// In capitals.
+    pub method: String,
+    /// The absolute path, still percent-encoded, without the query.
+    pub path: String,
+    /// The query without its `?`.
+    pub query: Option<String>,
+}
+
+impl Target {
+    /// Reads `METHOD /path?query`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (method, address) = text.trim().split_once(' ')?;
+        let (path, query) = address.split_once('?').map_or((address, None), |(path, query)| (path, Some(query.to_owned())));
+        let is_target = path.starts_with('/') && method.bytes().all(|byte| byte.is_ascii_uppercase());
+        is_target.then(|| Self { method: method.to_owned(), path: path.to_owned(), query })
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.method, self.path)?;
+        self.query.as_ref().map_or(Ok(()), |query| write!(f, "?{query}"))
+    }
+}
+
 /// What is signed of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -153,9 +185,20 @@ pub enum SignatureError {
     /// The signature does not fit the request and the key.
     #[error("the request's signature does not fit the request and the key")]
     Invalid,
+    /// The signature fits another method, path or query than those that arrived.
+    #[error("the request was changed on the way: `{signed}` was signed, and `{arrived}` arrived")]
+    ChangedOnTheWay {
+        /// What the signature fits.
+        signed: Box<Target>,
+        /// What arrived.
+        arrived: Box<Target>,
+    },
     /// The signature fits, but the body is not the one that was signed.
-    #[error("the request's body is not the one that was signed")]
+    #[error("the request was changed on the way: its body is not the one that was signed")]
     DigestMismatch,
+    /// The signature fits, and the body that was signed did not arrive.
+    #[error("the request was changed on the way: a body was signed, and none arrived")]
+    BodyDropped,
 }
 
 impl Explain for SignatureError {
@@ -164,9 +207,37 @@ impl Explain for SignatureError {
             Self::Missing { .. } => Code::SignatureMissing,
             Self::NoIdempotencyKey => Code::IdempotencyKeyMissing,
             Self::ClockSkew { .. } => Code::ClockSkew,
-            Self::Malformed { .. } | Self::Invalid | Self::DigestMismatch => Code::SignatureInvalid,
+            Self::Malformed { .. } | Self::Invalid | Self::ChangedOnTheWay { .. } | Self::DigestMismatch | Self::BodyDropped => {
+                Code::SignatureInvalid
+            }
         }
     }
+
+    fn help(&self) -> String {
+        match self {
+            Self::ChangedOnTheWay { signed, arrived } => match dropped_prefix(signed, arrived) {
+                Some(prefix) => format!(
+                    "the owner sets `path_prefix = \"{prefix}\"` under `[network]` in the service's config, or has the proxy pass the \
+                     path on as it is"
+                ),
+                None => {
+                    "the owner has the proxy between station and service pass method, path and query on as they are".to_owned()
+                }
+            },
+            Self::DigestMismatch => "the owner has the proxy between station and service pass the body on as it is".to_owned(),
+            Self::BodyDropped => {
+                "the owner has the proxy between station and service pass bodies on, also those without `Content-Length`"
+                    .to_owned()
+            }
+            _ => self.code().help().to_owned(),
+        }
+    }
+}
+
+/// The prefix that was taken off the path, if that is all that was changed.
+fn dropped_prefix<'a>(signed: &'a Target, arrived: &Target) -> Option<&'a str> {
+    let same = signed.method == arrived.method && signed.query == arrived.query;
+    signed.path.strip_suffix(&arrived.path).filter(|prefix| same && prefix.len() > 1 && prefix.starts_with('/'))
 }
 
 /// The longest reason, in characters: it may hold a name that a stranger chose, and goes to the answer and the log.
@@ -329,6 +400,7 @@ impl Claim {
     pub fn verify(&self, key: &PublicSigningKey, body: &[u8]) -> Result<(), SignatureError> {
         self.verify_signature(key)?;
         check_content_digest(&self.content_digest, body).map_err(|error| match error {
+            DigestError::Mismatch if body.is_empty() => SignatureError::BodyDropped,
             DigestError::Mismatch => SignatureError::DigestMismatch,
             other => malformed(other.to_string()),
         })

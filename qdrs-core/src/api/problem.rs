@@ -110,7 +110,8 @@ problems! {
     SignatureMissing = "signature-missing", Some(401), Engineer, false, Refused, "The request is not signed",
         "sign it as the protocol says; `qdrs setup` gives this station its access code";
     SignatureInvalid = "signature-invalid", Some(401), Engineer, false, Refused, "The request's signature does not hold",
-        "run `qdrs setup` again with the access code; if it persists, something between station and service changes requests";
+        "check that the access code is this service's; if it is, a proxy between station and service changes requests: the owner \
+         looks at `path_prefix` under `[network]` in the service's config";
     ClockSkew = "clock-skew", Some(401), Engineer, true, Refused, "The station's and the service's clocks differ",
         "set the clock that is wrong, the station's or the service's; over TLS QDRS corrects itself and goes on";
     AccessCodeUnknown = "access-code-unknown", Some(401), Owner, false, Refused, "The service does not know this access code",

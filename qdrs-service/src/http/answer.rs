@@ -55,7 +55,10 @@ impl IntoResponse for Refusal {
 
 /// A refusal for an error that explains itself.
 pub fn refuse(error: &dyn Explain) -> Refusal {
-    bad(error.code(), error.to_string())
+    let mut refusal = bad(error.code(), error.to_string());
+    // It may know more about this very case than the table does.
+    refusal.problem.help = error.help();
+    refusal
 }
 
 /// A refusal with a detail that may quote the request.

@@ -20,7 +20,7 @@ use qdrs_core::{
 };
 use tokio::sync::SemaphorePermit;
 
-use super::{App, answer, body, origin::Origin};
+use super::{App, answer, body, origin::Origin, target::Arrived};
 use crate::{
     ledger::Access,
     registrar::{Refusal, check_access},
@@ -102,9 +102,16 @@ pub async fn authenticate(app: &App, wish: Wish, request: Request) -> Result<Cal
 /// signature, wait their turn.
 async fn identify(app: &App, origin: &Origin, request: Request) -> Result<Caller, Refusal> {
     let (parts, body) = request.into_parts();
-    // The address exactly as it was sent is what was signed: no route or decoder has touched `parts.uri`.
-    let claim = Claim::parse(parts.method.as_str(), parts.uri.path(), parts.uri.query(), &parts.headers)
-        .map_err(|error| signature(&error))?;
+    // The address exactly as it was sent is what was signed: no decoder has touched `parts.uri`.
+    let arrived = Arrived::new(&app.network.path_prefix, &parts);
+    let claim = arrived.claim().map_err(|error| {
+        let mut refusal = signature(&error);
+        if matches!(error, SignatureError::Missing { .. }) && arrived.says_signed() {
+            refusal.problem.detail.push_str(": the client signed it, so a proxy dropped the header on the way");
+            "the owner has the proxy between station and service pass all headers on".clone_into(&mut refusal.problem.help);
+        }
+        refusal
+    })?;
     let job = job_of(&claim)?;
     claim.check_times(Timestamp::now().as_second()).map_err(|error| signature(&error))?;
     // The body comes after the key id: nobody without one makes the service hold bodies.
@@ -116,7 +123,9 @@ async fn identify(app: &App, origin: &Origin, request: Request) -> Result<Caller
     };
     let body = read_body(Request::from_parts(parts, body)).await?;
     let _waited = turn(app, origin).await?;
-    claim.verify(&access.keys.signing, &body).map_err(|error| signature(&error))?;
+    // Why a signature does not fit is told to nobody who is sent away in any case.
+    let explains = origin.over.is_none();
+    arrived.verify(&claim, &access.keys.signing, &body, explains).map_err(|error| signature(&error))?;
     Ok(Caller { access, job, body })
 }
 

@@ -14,13 +14,14 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
     http::{
-        HeaderValue, Method, Uri, Version,
+        HeaderMap, HeaderValue, Method, Uri, Version,
         header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE},
     },
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
 use qdrs_core::api::{BODY_BYTES_MAX, Code};
+use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::{
     OpenApi as _,
@@ -42,6 +43,7 @@ mod body;
 pub mod caller;
 pub mod health;
 pub mod origin;
+mod target;
 #[cfg(test)]
 mod tests;
 mod unread;
@@ -136,15 +138,25 @@ async fn openapi_json() -> Result<Response, Refusal> {
 /// The whole service as axum serves it.
 pub fn router(app: App) -> Router {
     let (router, _) = routes().split_for_parts();
-    finish(router, app)
+    let prefix = app.network.path_prefix.clone();
+    let served = finish(router, app);
+    if prefix.is_empty() {
+        return served;
+    }
+    // Before the routes are looked at, which a layer of theirs would not be.
+    Router::new().fallback_service(served.map_request(move |request| target::without_prefix(&prefix, request)))
 }
 
 /// What holds for every route.
 fn finish(router: Router<App>, app: App) -> Router {
     router
-        .fallback(async |uri: Uri| answer::bad(Code::RouteUnknown, format!("there is no `{}`", uri.path())))
-        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
-            answer::bad(Code::MethodNotAllowed, format!("`{}` does not take {method}", uri.path()))
+        .fallback(async |method: Method, uri: Uri, headers: HeaderMap| {
+            let hint = target::hint(&method, &uri, &headers);
+            answer::bad(Code::RouteUnknown, format!("there is no `{}`{hint}", uri.path()))
+        })
+        .method_not_allowed_fallback(async |method: Method, uri: Uri, headers: HeaderMap| {
+            let hint = target::hint(&method, &uri, &headers);
+            answer::bad(Code::MethodNotAllowed, format!("`{}` does not take {method}{hint}", uri.path()))
         })
         .layer(CatchPanicLayer::custom(answer::panicked))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

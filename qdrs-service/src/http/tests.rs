@@ -25,6 +25,7 @@ use crate::{
 mod addresses;
 mod hub;
 mod log;
+mod proxy;
 mod words;
 
 const POLICY: &str = "[form]\npattern = 'QD-[0-9]{4}'\nsay = '`QD-` and four digits'";

@@ -276,6 +276,29 @@ fn a_digest_may_be_sha_512_alone() {
 }
 
 #[test]
+fn what_was_changed_on_the_way_is_said_with_the_setting_that_fixes_it() {
+    let target = |text: &str| Box::new(Target::parse(text).expect("a target"));
+    let error = |signed, arrived| SignatureError::ChangedOnTheWay { signed: target(signed), arrived: target(arrived) };
+    let stripped = error("PUT /qdrs/v1/devices/A%2FB?x=1", "PUT /v1/devices/A%2FB?x=1");
+    assert_eq!(
+        stripped.to_string(),
+        "the request was changed on the way: `PUT /qdrs/v1/devices/A%2FB?x=1` was signed, and `PUT /v1/devices/A%2FB?x=1` arrived"
+    );
+    assert!(stripped.help().contains("`path_prefix = \"/qdrs\"` under `[network]`"), "{}", stripped.help());
+    for (signed, arrived) in [
+        ("PUT /v1/devices/A%2FB", "PUT /v1/devices/A/B"),
+        ("PUT /qdrs/v1/access", "GET /v1/access"),
+        ("GET /v1/access?a=1&b=2", "GET /v1/access?b=2&a=1"),
+        ("GET /v1/access", "GET /api/v1/access"),
+    ] {
+        assert!(error(signed, arrived).help().contains("method, path and query"), "{signed}");
+    }
+    for no_target in ["", "GET", "GET x", "get /x", "GET  /x"] {
+        assert_eq!(Target::parse(no_target), None, "{no_target}");
+    }
+}
+
+#[test]
 fn times_allow_a_minute_ahead_and_none_after_the_end() {
     let code = AccessCode::generate(Kind::Station);
     let claim = claim(&put(b""), &headers(&sign(&code, &put(b""), NOW), Some(JOB))).expect("parses");
