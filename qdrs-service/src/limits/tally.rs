@@ -75,9 +75,9 @@ impl Refused {
                 "requests refused: a product's access code is used more than its rate in all; if these are not real \
                  installations, suspend the code and hand out a new one with the next version of the product"
             }
-            Self::Connections => "connections refused: as many as may be are open ([network] connections)",
+            Self::Connections => "connections closed or refused: as many as may be are open ([network] connections)",
             Self::ConnectionsOfNetwork => {
-                "connections refused: one network has as many as it may have ([network] connections_per_network)"
+                "connections closed or refused: one network has as many as it may have ([network] connections_per_network)"
             }
             Self::Descriptors => {
                 "connections not accepted: no file descriptor is left; raise the limit (`ulimit -n`, LimitNOFILE)"

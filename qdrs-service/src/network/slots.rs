@@ -1,10 +1,10 @@
 //! Who may open a connection: so many in all, so many for one network, and a part kept for networks that have stations.
 //!
-//! A network at its limit loses its oldest connection that has shown no access code, rather than being refused: junk
-//! from an address can't keep a station behind the same address out.
+//! At a limit the oldest connection that has shown no access code makes room, rather than the new one being refused:
+//! connections that say nothing keep no station out, not even one behind the same address.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -53,17 +53,56 @@ pub struct Slots {
 
 #[derive(Debug, Default)]
 struct State {
-    open: usize,
-    /// The connections of each network, the oldest first.
-    of: HashMap<IpNet, VecDeque<Arc<Activity>>>,
+    /// The oldest first.
+    open: VecDeque<Open>,
+    /// How many of them each network has.
+    of: HashMap<IpNet, usize>,
     known: HashMap<IpNet, Instant>,
+}
+
+#[derive(Debug)]
+struct Open {
+    activity: Arc<Activity>,
+    /// None for a trusted proxy's.
+    networks: Vec<IpNet>,
+}
+
+impl State {
+    fn add(&mut self, networks: Vec<IpNet>) -> Arc<Activity> {
+        let activity = Arc::<Activity>::default();
+        for network in &networks {
+            *self.of.entry(*network).or_default() += 1;
+        }
+        self.open.push_back(Open { activity: activity.clone(), networks });
+        activity
+    }
+
+    fn remove(&mut self, place: usize) {
+        for network in self.open.remove(place).into_iter().flat_map(|open| open.networks) {
+            if let Entry::Occupied(mut count) = self.of.entry(network) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
+    }
+
+    /// Closes the oldest connection among these that has shown no access code; false when there is none.
+    fn displace(&mut self, among: impl Fn(&[IpNet]) -> bool) -> bool {
+        let oldest = self.open.iter().position(|open| !open.activity.is_verified() && among(&open.networks));
+        if let Some(place) = oldest {
+            self.open[place].activity.close(Closing::Now);
+            self.remove(place);
+        }
+        oldest.is_some()
+    }
 }
 
 /// An open connection's place, until it is dropped.
 #[derive(Debug)]
 pub struct Slot {
     slots: Arc<Slots>,
-    networks: Vec<IpNet>,
     /// What the connection is doing.
     pub activity: Arc<Activity>,
 }
@@ -89,40 +128,38 @@ impl Slots {
     /// When there is none.
     pub fn open_for_proxy(self: &Arc<Self>) -> Result<Slot, Refused> {
         let mut state = self.lock();
-        if state.open >= self.capacity.in_all {
+        if state.open.len() >= self.capacity.in_all {
             return Err(Refused::Connections);
         }
-        state.open += 1;
-        Ok(Slot { slots: self.clone(), networks: Vec::new(), activity: Arc::default() })
+        Ok(Slot { slots: self.clone(), activity: state.add(Vec::new()) })
     }
 
-    /// A place for a connection from that address. `displaced` receives what was refused for it, if anything was.
+    /// A place for a connection from that address. `displaced` receives why another had to make room, if one had.
     ///
     /// # Errors
     /// When there is none.
     pub fn open(self: &Arc<Self>, address: IpAddr, displaced: impl FnOnce(Refused)) -> Result<Slot, Refused> {
         let mut state = self.lock();
-        let is_known =
-            networks(address).next().and_then(|network| state.known.get(&network)).is_some_and(|at| at.elapsed() < KNOWN_FOR);
-        let Capacity { in_all, reserved, per_network } = self.capacity;
         let networks: Vec<_> = networks(address).collect();
-        let full = networks.iter().zip([per_network, per_network.saturating_mul(SITE_FACTOR)]).find(|(network, limit)| {
-            state.of.get(network).is_some_and(|open| open.iter().filter(|one| one.closing() < Closing::Now).count() >= *limit)
-        });
-        if let Some((network, _)) = full {
-            let oldest =
-                state.of.get(network).and_then(|open| open.iter().find(|one| !one.is_verified() && one.closing() < Closing::Now));
-            oldest.ok_or(Refused::ConnectionsOfNetwork)?.close(Closing::Now);
-            displaced(Refused::ConnectionsOfNetwork);
-        } else if state.open >= if is_known { in_all } else { in_all - reserved } {
-            return Err(Refused::Connections);
+        let is_known = networks.first().and_then(|network| state.known.get(network)).is_some_and(|at| at.elapsed() < KNOWN_FOR);
+        let Capacity { in_all, reserved, per_network } = self.capacity;
+        let full = networks
+            .iter()
+            .zip([per_network, per_network.saturating_mul(SITE_FACTOR)])
+            .find(|(network, limit)| state.of.get(network).is_some_and(|count| count >= limit));
+        let (why, has_room) = if let Some((network, _)) = full {
+            (Some(Refused::ConnectionsOfNetwork), state.displace(|networks| networks.contains(network)))
+        } else if state.open.len() >= if is_known { in_all } else { in_all - reserved } {
+            (Some(Refused::Connections), state.displace(|networks| !networks.is_empty()))
+        } else {
+            (None, true)
+        };
+        match why {
+            Some(why) if !has_room => return Err(why),
+            Some(why) => displaced(why),
+            None => {}
         }
-        let activity = Arc::<Activity>::default();
-        state.open += 1;
-        for network in &networks {
-            state.of.entry(*network).or_default().push_back(activity.clone());
-        }
-        Ok(Slot { slots: self.clone(), networks, activity })
+        Ok(Slot { slots: self.clone(), activity: state.add(networks) })
     }
 
     /// A station's signature has verified there: the kept part of the places is for this network, too.
@@ -140,14 +177,9 @@ impl Slots {
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.slots.lock();
-        state.open -= 1;
-        for network in &self.networks {
-            if let Some(open) = state.of.get_mut(network) {
-                open.retain(|one| !Arc::ptr_eq(one, &self.activity));
-                if open.is_empty() {
-                    state.of.remove(network);
-                }
-            }
+        // One that was displaced has left already.
+        if let Some(place) = state.open.iter().position(|open| Arc::ptr_eq(&open.activity, &self.activity)) {
+            state.remove(place);
         }
     }
 }
@@ -168,15 +200,31 @@ mod tests {
     fn a_part_of_the_places_is_for_networks_that_have_stations() {
         let slots = slots(8, 2, 100);
         slots.know("192.0.2.7".parse().expect("an address"));
-        let mut junk: Vec<_> = (0..6).map(|at| open(&slots, &format!("198.51.100.{at}")).expect("room")).collect();
+        let mut others: Vec<_> = (0..6).map(|at| open(&slots, &format!("198.51.100.{at}")).expect("room")).collect();
+        others.iter().for_each(|other| other.activity.verified());
         assert_eq!(open(&slots, "198.51.100.9").err(), Some(Refused::Connections));
         let station = [open(&slots, "192.0.2.7").expect("kept"), open(&slots, "192.0.2.7").expect("kept")];
+        station.iter().for_each(|one| one.activity.verified());
         assert_eq!(open(&slots, "192.0.2.7").err(), Some(Refused::Connections), "the limit in all holds for everybody");
         assert_eq!(slots.open_for_proxy().err(), Some(Refused::Connections));
         drop(station);
         assert!(slots.open_for_proxy().is_ok());
-        junk.pop();
+        others.pop();
         assert!(open(&slots, "198.51.100.9").is_ok(), "a place that was given back");
+    }
+
+    #[test]
+    fn silent_connections_from_everywhere_make_room_for_the_next() {
+        let slots = slots(8, 2, 100);
+        let proxy = slots.open_for_proxy().expect("room");
+        let silent: Vec<_> =
+            (0..50).map(|at| open(&slots, &format!("198.51.100.{at}")).expect("the oldest makes room")).collect();
+        let left = silent.iter().filter(|one| one.activity.closing() == Closing::Open).count();
+        assert_eq!((left, silent[49].activity.closing()), (5, Closing::Open));
+        assert_eq!(proxy.activity.closing(), Closing::Open, "a proxy's connection is not one of them");
+        drop((silent, proxy));
+        let state = slots.lock();
+        assert!(state.open.is_empty() && state.of.is_empty(), "{state:?}");
     }
 
     #[test]
@@ -227,7 +275,8 @@ mod tests {
             slots.know(IpAddr::V4((0x0a00_0000 + at).into()));
         }
         assert_eq!(slots.lock().known.len(), KNOWN_MAX);
-        let _one = open(&slots, "192.0.2.1").expect("room");
+        let one = open(&slots, "192.0.2.1").expect("room");
+        one.activity.verified();
         assert!(open(&slots, "10.0.0.0").is_err(), "the one that verified longest ago is forgotten");
         assert!(open(&slots, "10.0.4.0").is_ok());
     }

@@ -231,3 +231,16 @@ async fn answer(
     }
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lack_of_descriptors_is_told_from_other_faults() {
+        let is_short = |errno: rustix::io::Errno| is_short_of_descriptors(&io::Error::from_raw_os_error(errno.raw_os_error()));
+        assert!(is_short(rustix::io::Errno::MFILE) && is_short(rustix::io::Errno::NFILE));
+        assert!(!is_short(rustix::io::Errno::NOMEM) && !is_short_of_descriptors(&io::ErrorKind::ConnectionAborted.into()));
+    }
+}

@@ -94,6 +94,19 @@ async fn silent_connections_of_one_address_keep_no_station_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_of_many_addresses_keep_no_station_out() {
+    let world = World::new("connections = 20\nconnections_per_network = 8", Limits::default()).await;
+    let mut silent = Vec::new();
+    for at in 0..100 {
+        silent.push(world.connect(&format!("127.0.1.{at}")).await);
+    }
+    assert_eq!(status(&world.station("127.0.0.2").await), "200");
+    for connection in silent.drain(..80) {
+        assert_eq!(read_to_end(connection).await, "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_that_hold_their_bodies_back_keep_no_station_out() {
     let world = World::new("connections = 20\nconnections_per_network = 8", Limits::default()).await;
     let mut held = Vec::new();
