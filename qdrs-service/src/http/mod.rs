@@ -203,9 +203,9 @@ async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Resp
 /// How long the body is, from its headers: in one way, and not too long.
 fn check_size(request: &Request) -> Result<(), Refusal> {
     let lengths: Vec<_> = request.headers().get_all(CONTENT_LENGTH).iter().collect();
-    let length = match lengths[..] {
+    let length: Option<u64> = match lengths[..] {
         [] => Some(0),
-        [length] => length.to_str().ok().and_then(|text| text.parse::<u64>().ok()),
+        [length] if length.as_bytes().iter().all(u8::is_ascii_digit) => length.to_str().ok().and_then(|text| text.parse().ok()),
         _ => None,
     };
     match length {

@@ -1,12 +1,21 @@
 //! Whom a request is charged to: addresses, proxies, access codes.
 
 use super::{origin::Peer, *};
+use crate::network::{Activity, Closing};
 
 /// A request as it arrives over a connection from `peer`.
 fn from(peer: &str, mut request: http::Request<Body>) -> http::Request<Body> {
     let peer = Peer { address: peer.parse().expect("an address"), ..Peer::default() };
     request.extensions_mut().insert(peer);
     request
+}
+
+/// The same, and what the connection is doing.
+fn over_connection(peer: &str, mut request: http::Request<Body>) -> (http::Request<Body>, Arc<Activity>) {
+    let peer = Peer { address: peer.parse().expect("an address"), ..Peer::default() };
+    let activity = peer.activity.clone();
+    request.extensions_mut().insert(peer);
+    (request, activity)
 }
 
 /// The same through a proxy on this computer.
@@ -109,6 +118,57 @@ async fn an_address_over_its_rate_loses_its_connection() {
         assert_eq!(last.is_some(), answer.problem() == "address-rate-limited");
     }
     assert_eq!(last, Some(HeaderValue::from_static("close")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_told_what_its_requests_came_to() {
+    let world = World::with(slow()).await;
+    let line = world.station("line-1").await;
+    let (request, activity) = over_connection("192.0.2.1", plain("/v1/access"));
+    assert_eq!(world.send(request).await.problem(), "signature-missing");
+    assert!(!activity.is_verified() && activity.closing() == Closing::Open);
+    let (request, activity) = over_connection("192.0.2.1", line.signed("GET", "/v1/access", ""));
+    assert_eq!(world.send(request).await.status, 200);
+    assert!(activity.is_verified() && activity.closing() == Closing::Open);
+    for _ in 0..2 {
+        world.send(from("192.0.2.1", plain("/v1/access"))).await;
+    }
+    // HTTP/2 has no header that ends a connection.
+    let (mut request, activity) = over_connection("192.0.2.1", plain("/v1/access"));
+    *request.version_mut() = Version::HTTP_2;
+    let refused = world.send(request).await;
+    assert_eq!((refused.headers.get("connection"), activity.closing()), (None, Closing::Finish));
+    assert_eq!(refused.problem(), "address-rate-limited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_network_of_a_station_keeps_its_part_of_the_connections() {
+    let world = World::new().await;
+    let line = world.station("line-1").await;
+    let product = world.holder("product", |access| access.kind = Kind::Product).await;
+    world.send(from("192.0.2.1", line.signed("GET", "/v1/access", ""))).await;
+    world.send(from("192.0.2.2", product.signed("GET", "/v1/access", ""))).await;
+    world.send(through("192.0.2.3", line.signed("GET", "/v1/access", ""))).await;
+    let open = |address: &str| world.app.slots.open(address.parse().expect("an address"), |_| {});
+    let others: Vec<_> = (0..12).map(|at| open(&format!("198.51.100.{at}")).expect("room")).collect();
+    others.iter().for_each(|other| other.activity.verified());
+    assert!(open("192.0.2.1").is_ok());
+    assert!(open("192.0.2.2").is_err(), "anyone may hold a product's code");
+    assert!(open("192.0.2.3").is_err(), "behind a proxy it is the proxy that connects");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_length_in_doubt_is_refused_whatever_the_connection_speaks() {
+    let world = World::new().await;
+    let line = world.station("line-1").await;
+    for lengths in [&["2", "2"][..], &["2", "3"], &["+2"], &["2, 2"], &[""]] {
+        let mut request = line.signed("PUT", "/v1/devices/QD-0001", "{}");
+        *request.version_mut() = Version::HTTP_2;
+        for length in lengths {
+            request.headers_mut().append(CONTENT_LENGTH, length.parse().expect("a header"));
+        }
+        assert_eq!(world.send(request).await.problem(), "bad-request", "{lengths:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
