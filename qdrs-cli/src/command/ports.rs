@@ -11,7 +11,10 @@ use serde::Serialize;
 use crate::{
     failure::Failure,
     outcome::Outcome,
-    port::list::{Listed, list},
+    port::{
+        holder::holder_of,
+        list::{Listed, list},
+    },
     printer::{Printer, printable},
 };
 
@@ -25,8 +28,11 @@ pub struct Args {}
 ///
 /// The system does not tell its ports.
 pub fn run(_: &Args, printer: Printer) -> Result<Outcome, Failure> {
-    let ports =
+    let mut ports =
         list().map_err(|error| Failure::new(Code::PortMissing, format!("the system does not tell its ports: {error}")))?;
+    for port in ports.iter_mut().filter(|port| port.trouble.is_none()) {
+        port.trouble = holder_of(&port.port).map(|holder| format!("{holder} has it open"));
+    }
     if printer.json {
         events(&ports).iter().for_each(|event| printer.event(event));
     } else {

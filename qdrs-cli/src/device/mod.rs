@@ -447,7 +447,9 @@ impl Explain for Why {
     fn help(&self) -> String {
         match self {
             Self::Port(error) => error.help(),
-            Self::Garbled { .. } => "check the cable and its length, then try once more".to_owned(),
+            Self::Garbled { .. } => {
+                "check the cable and its length, and that no other program has the port open, then try once more".to_owned()
+            }
             Self::Foreign { port, .. } => foreign_help(port),
             Self::Shared { holder, .. } => format!("end {holder}"),
             Self::Masked { .. } => {
