@@ -29,6 +29,28 @@ async fn all_pass_in_several_slots_and_a_second_run_asks_for_no_device() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_never_comes_back_keeps_no_stopped_run_from_its_summary() {
+    let world = World::start().await;
+    let tray = Tray::of([Board::named("A").failing(NeverAnswers)]);
+    let (stop, interrupt) = watch::channel(false);
+    let stops = async {
+        while tray.writes() == 0 {
+            tokio::task::yield_now().await;
+        }
+        stop.send_replace(true);
+    };
+    let trays = std::slice::from_ref(&tray);
+    let run = world.provision_until(FaultyService::of(&world.client), &SERIALS[..1], trays, interrupt);
+    let ((summary, outcome), ()) = tokio::join!(run, stops);
+    assert_eq!((summary.left, summary.interrupted, outcome), (1, true, Outcome::Interrupted), "{summary:?}");
+
+    // Its board may hold the credential: another one gets a new one.
+    let tray = Tray::of([Board::named("B")]);
+    let (summary, outcome) = world.provision(&SERIALS[..1], std::slice::from_ref(&tray)).await;
+    assert_eq!((summary.pass, outcome), (1, Outcome::AllPassed), "{summary:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_is_confirmed_later_without_its_device() {
     let world = World::start().await;
     let tray = Tray::with_boards(1);
@@ -207,6 +229,19 @@ async fn what_was_released_elsewhere_is_work_again_and_its_board_gets_its_own_se
     let (summary, _) = world.provision(&SERIALS[1..2], std::slice::from_ref(&last)).await;
     assert_eq!(summary.pass, 1, "{summary:?}");
     world.each_serial_is_on_one_board(&[SERIALS[1]], &[last]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_did_not_take_the_end_of_its_visit_is_not_written_over_by_the_next_run() {
+    let world = World::start().await;
+    let first = Tray::of([Board::anonymous().failing(TakesNoEnd)]);
+    let (summary, _) = world.provision(&SERIALS[..1], std::slice::from_ref(&first)).await;
+    assert_eq!(summary.pass, 1, "{summary:?}");
+    // Whatever is in that slot next may be the same device: it is told to end, and the one after it is written.
+    let second = Tray::of([Board::anonymous(), Board::anonymous()]);
+    let (summary, _) = world.provision(&SERIALS[1..2], std::slice::from_ref(&second)).await;
+    assert_eq!((summary.pass, second.writes(), second.finished()), (1, 1, 2), "{summary:?}");
+    world.each_serial_is_on_one_board(&SERIALS[..2], &[first, second]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

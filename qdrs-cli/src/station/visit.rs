@@ -37,6 +37,8 @@ pub(super) struct Visits {
     /// The serial whose credential the device in the slot holds, or may hold since a run that was killed. It stays until
     /// the device was told that all is over: else the next serial would be written over it.
     holding: Option<String>,
+    /// True while that device has not taken the end of its visit.
+    lingers: bool,
     /// Registrations ahead that this slot has started.
     ahead: JoinSet<()>,
 }
@@ -55,6 +57,7 @@ impl Visits {
             evidence,
             anonymous,
             holding,
+            lingers: false,
             call: None,
             failed_board: None,
             ended: None,
@@ -96,12 +99,18 @@ impl Visits {
                     if finishing {
                         match self.finished().await {
                             Ok(true) => self.note_left().await,
-                            Ok(false) => {}
+                            Ok(false) => self.lingers = true,
                             Err(Lost) => return Some(self.broken()),
                         }
                     }
                 }
-                Some(Report::Step(step, fault)) => self.show(step, None, fault),
+                Some(Report::Step(step, fault)) => {
+                    self.show(step, None, fault);
+                    // Its place is empty now.
+                    if step == Step::PutDeviceIn && std::mem::take(&mut self.lingers) {
+                        self.note_left().await;
+                    }
+                }
                 Some(Report::Out(fault)) => {
                     self.show(Step::Out, None, Some(fault.clone()));
                     return Some(fault);
@@ -339,8 +348,8 @@ impl Visits {
         }
     }
 
-    /// Waits until the device was told that all is over. False if the operator wanted to stop before: it may still be there,
-    /// and the next run asks for it to be taken out.
+    /// Waits until the device was told that all is over, or has gone. False if it may still be there with what it holds, since
+    /// it did not take that or since the operator wanted to stop.
     async fn finished(&mut self) -> Result<bool, Lost> {
         let shop = Arc::clone(&self.shop);
         loop {
@@ -354,7 +363,7 @@ impl Visits {
                 Report::Finished(Some(fault)) => {
                     let text = format!("the device took its credential but not the end of its visit: {}", fault.message);
                     self.shop.screen.show(&Event::Notice { slot: Some(self.slot), text });
-                    return Ok(fault.row() != Code::Interrupted);
+                    return Ok(matches!(fault.row(), Code::DeviceGone | Code::DeviceSilent));
                 }
                 Report::Step(step, fault) => self.show(step, None, fault),
                 Report::Out(_) => return Err(Lost),

@@ -148,6 +148,10 @@ pub(super) enum Fault {
     SilentWhenAsked,
     /// It takes the credential, then it is gone.
     GoneWhileWriting,
+    /// It does not take the end of its visit.
+    TakesNoEnd,
+    /// Its driver never comes back: the system itself is stuck.
+    NeverAnswers,
     /// It says yes, and holds something else.
     HoldsSomethingElse,
     /// It holds the credential until it is put through what its profile asks for.
@@ -161,16 +165,17 @@ pub(super) struct Board {
     fault: Option<Fault>,
     always: bool,
     forgets: bool,
+    stays: bool,
     holds: Option<DeviceConnectionString>,
 }
 
 impl Board {
     pub(super) fn named(name: &str) -> Self {
-        Self { name: Some(name.into()), fault: None, always: false, forgets: false, holds: None }
+        Self { name: Some(name.into()), fault: None, always: false, forgets: false, stays: false, holds: None }
     }
 
     pub(super) fn anonymous() -> Self {
-        Self { name: None, fault: None, always: false, forgets: false, holds: None }
+        Self { name: None, fault: None, always: false, forgets: false, stays: false, holds: None }
     }
 
     pub(super) fn failing(self, fault: Fault) -> Self {
@@ -325,14 +330,21 @@ impl Device for Tray {
                 }
                 Err(DeviceError::from(Why::Stopped { port: "tray".into(), doing: "take its connection string" }).and_touched())
             }
+            Some(NeverAnswers) => {
+                drop(place);
+                loop {
+                    std::thread::park();
+                }
+            }
             Some(HoldsSomethingElse) => {
                 let key = qdrs_core::connection_string::DeviceKey::generate();
                 board.holds = Some(DeviceConnectionString { key, ..credential.clone() });
                 Ok(Evidence::DeviceChecked)
             }
-            Some(ForgetsWhenProved) | None => {
+            Some(ForgetsWhenProved | TakesNoEnd) | None => {
                 board.holds = Some(credential.clone());
-                board.forgets = fault.is_some();
+                board.forgets = fault == Some(ForgetsWhenProved);
+                board.stays = fault == Some(TakesNoEnd);
                 Ok(Evidence::DeviceChecked)
             }
         }
@@ -355,6 +367,9 @@ impl Device for Tray {
     fn finish(&mut self) -> Result<(), DeviceError> {
         let mut place = self.place();
         place.finished += 1;
+        if place.in_slot.as_ref().is_some_and(|board| board.stays) {
+            return Err(Why::Foreign { port: "tray".into() }.into());
+        }
         let board = place.in_slot.take();
         place.out.extend(board);
         Ok(())
