@@ -202,8 +202,8 @@ problems! {
     HubFull = "hub-full", Some(503), Owner, false, Unreachable, "The hub takes no more devices",
         "the owner adds another hub or removes devices";
     HubNotConfigured = "hub-not-configured", Some(503), Owner, false, Device, "The service's configuration does not have this hub",
-        "the owner names the hub with that host in the service's config, as `[hubs.NAME]` with its `connection_file` and any NAME, \
-         and starts the service again";
+        "the owner puts that hub into the service's config, as `[hubs.NAME]` with its `connection_file` (where a host is named, by any \
+         NAME), and starts the service again";
     PolicyNotConfigured = "policy-not-configured", Some(503), Owner, false, Refused, "The service's configuration does not have this policy",
         "the owner puts the policy back into the service's config, as `[policies.NAME]`, and starts the service again; what is open \
          already can be finished without it";

@@ -129,16 +129,21 @@ impl Registrar {
                 tracing::warn!(serial, device_id, hub, "an earlier attempt was in a hub that the config does not have");
                 continue;
             }
-            match self.ours_in_hub(attempt).await {
-                Ok(None) => {}
+            let cleared = match self.ours_in_hub(attempt).await {
+                Ok(None) => Ok(()),
                 Ok(Some(_)) => {
-                    self.delete(attempt, &|_| ()).await?;
-                    tracing::warn!(serial, device_id, hub, "an earlier attempt had left a device, and it is deleted");
+                    tracing::warn!(serial, device_id, hub, "an earlier attempt has left a device; it is deleted");
+                    self.delete(attempt, &|_| ()).await
                 }
                 // Somebody else's.
-                Err(refusal) if refusal.code() == Some(Code::Conflict) => {}
-                Err(refusal) => return Err(refusal),
-            }
+                Err(refusal) if refusal.code() == Some(Code::Conflict) => Ok(()),
+                Err(refusal) => Err(refusal),
+            };
+            cleared.map_err(|mut refusal| {
+                let detail = &mut refusal.problem.detail;
+                *detail = format!("`{serial}` was in the hub {hub} before, and nothing of it may be left there: {detail}");
+                refusal
+            })?;
         }
         Ok(())
     }

@@ -86,7 +86,7 @@ fn look(path: &Path) -> rusqlite::Result<Option<u32>> {
     Ok(ours.then_some(version))
 }
 
-/// There is no file: is that because there never was one?
+/// No file is at the path. An error if something shows that a ledger has been there.
 fn nothing(path: &Path) -> Result<(), LedgerError> {
     if let Ok(target) = fs::read_link(path) {
         let help = "put the ledger back where the link leads, or remove the link";
@@ -137,6 +137,11 @@ pub(super) fn make(path: &Path) -> Result<(), LedgerError> {
 /// Opens the file to write, as a ledger that is there; only its owner may read it from now on.
 pub(super) fn open(path: &Path) -> Result<Connection, LedgerError> {
     let path = &resolved(path);
+    // Root could write it all the same.
+    if fs::metadata(path).is_ok_and(|found| found.permissions().readonly()) {
+        let help = format!("if it is to be written again, as the user to whom it belongs: chmod 600 {}", path.display());
+        return Err(refuse(path, "the file is read-only", help));
+    }
     close_to_others(path)?;
     for end in [WAL, SHM] {
         close_to_others(&beside(path, end))?;

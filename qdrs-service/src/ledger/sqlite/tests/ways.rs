@@ -141,6 +141,23 @@ fn a_ledger_can_be_read_by_its_owner_alone() {
 
 #[cfg(unix)]
 #[test]
+fn a_read_only_ledger_is_refused_and_stays_so() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    assert!(SqliteLedger::make(&path).unwrap());
+    fs::remove_file(file::beside(&path, ".lock")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+    let before = all_in(folder.path());
+    for open in [|path: &Path| SqliteLedger::open(path).map(drop), |path: &Path| SqliteLedger::open_or_make(path).map(drop)] {
+        let error = open(&path).unwrap_err();
+        assert!(error.to_string().ends_with("can't be used: the file is read-only"), "{error}");
+        assert!(all_in(folder.path()) == before && fs::metadata(&path).unwrap().permissions().readonly());
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn two_names_of_one_ledger_meet_at_one_lock() {
     let (folder, path) = kept(1);
     let link = folder.path().join("link.sqlite");
