@@ -176,6 +176,9 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
             );
         }
     }
+    for doubt in hubs::doubts_in_words(&config) {
+        tracing::warn!("{doubt}");
+    }
     for shared in hubs::shared_in_words(&hubs) {
         tracing::warn!("{shared}");
     }

@@ -91,6 +91,41 @@ fn init_writes_a_config_once_and_check_says_what_is_missing() {
 }
 
 #[test]
+fn what_a_hubs_connection_string_comes_to_is_said_before_a_line_depends_on_it() {
+    let owner = Owner::new();
+    assert_eq!(owner.says("init").0, 0);
+    let config = owner.dir.path().join("qdrs-service.toml");
+    let written = std::fs::read_to_string(&config).expect("there");
+    let checked = |connection: &str, device_host: &str| {
+        let given = format!("connection_file = \"hub-connection\"\ndevice_host = \"{device_host}\"");
+        std::fs::write(&config, written.replace("connection_file = \"hub-connection\"", &given)).expect("written");
+        write_secret(&owner.dir.path().join("hub-connection"), connection);
+        let output = owner.run("config check");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let of_policy = |host: &str, policy: &str| connection(host).replace("KeyName=o", &format!("KeyName={policy}"));
+    // The service name in the owner's string is fine; devices get another.
+    let (code, shows, says) = checked(&of_policy("A.service.azure-devices.net", "registryReadWrite"), "classic");
+    assert!(code == Some(0) && shows.contains("a.azure-devices.net (`device_host = \"classic\"`)"), "{shows}");
+    assert!(!says.contains("note: hub"), "{says}");
+    let (code, shows, says) = checked(&of_policy("a.device.azure-devices.net", "registryRead"), "device");
+    assert!(code == Some(0) && shows.contains("a.device.azure-devices.net (`device_host = \"device\"`)"), "{shows}");
+    assert!(says.contains("policy `registryRead` of a.device.azure-devices.net lacks registry write"), "{says}");
+    assert!(says.contains("the name for devices") && says.contains("write a.azure-devices.net as its `HostName`"), "{says}");
+    for (connection, device_host, wrong) in [
+        (connection("a.azure-devices.net"), "service", "a hub's service name is not valid in a device connection string"),
+        (connection("a.azure-devices.net"), "b.azure-devices.net", "`b.azure-devices.net` is a name of another hub"),
+        (connection("dps.azure-devices-provisioning.net"), "classic", "this is a Device Provisioning Service's"),
+        ("{\"connectionString\": null}".to_owned(), "classic", "there is no connection string in it"),
+    ] {
+        let (code, shows, says) = checked(&connection, device_host);
+        assert!(code != Some(0) && says.contains(wrong), "{says}");
+        assert!(!format!("{shows}{says}").contains("c2VjcmV0"), "the secret is not shown");
+    }
+}
+
+#[test]
 fn an_access_code_is_printed_once_and_taken_away_for_ever() {
     let owner = Owner::new();
     assert_eq!(owner.says("init").0, 0);

@@ -185,6 +185,15 @@ pub enum SignatureError {
     /// The signature does not fit the request and the key.
     #[error("the request's signature does not fit the request and the key")]
     Invalid,
+    /// The body fits the digest that was signed, and the signature does not fit the rest.
+    #[error(
+        "the signature does not fit `{arrived}`, though the body fits its digest: method, path or query was changed on the way, or \
+         the client signed another one"
+    )]
+    Elsewhere {
+        /// What arrived.
+        arrived: Box<Target>,
+    },
     /// The signature fits another method, path or query than those that arrived.
     #[error("the request was changed on the way: `{signed}` was signed, and `{arrived}` arrived")]
     ChangedOnTheWay {
@@ -207,14 +216,22 @@ impl Explain for SignatureError {
             Self::Missing { .. } => Code::SignatureMissing,
             Self::NoIdempotencyKey => Code::IdempotencyKeyMissing,
             Self::ClockSkew { .. } => Code::ClockSkew,
-            Self::Malformed { .. } | Self::Invalid | Self::ChangedOnTheWay { .. } | Self::DigestMismatch | Self::BodyDropped => {
-                Code::SignatureInvalid
-            }
+            Self::Malformed { .. }
+            | Self::Invalid
+            | Self::Elsewhere { .. }
+            | Self::ChangedOnTheWay { .. }
+            | Self::DigestMismatch
+            | Self::BodyDropped => Code::SignatureInvalid,
         }
     }
 
     fn help(&self) -> String {
         match self {
+            Self::Elsewhere { .. } => {
+                "the owner sets `path_prefix` under `[network]` in the service's config to what a proxy takes off \
+                                       the path or adds; a client of your own signs the path as it sends it"
+                    .to_owned()
+            }
             Self::ChangedOnTheWay { signed, arrived } => match dropped_prefix(signed, arrived) {
                 Some(prefix) => format!(
                     "the owner sets `path_prefix = \"{prefix}\"` under `[network]` in the service's config, or has the proxy pass the \
@@ -404,6 +421,11 @@ impl Claim {
             DigestError::Mismatch => SignatureError::DigestMismatch,
             other => malformed(other.to_string()),
         })
+    }
+
+    /// Whether the body is the one that the header says was signed. Proves nothing by itself.
+    pub fn body_fits(&self, body: &[u8]) -> bool {
+        check_content_digest(&self.content_digest, body).is_ok()
     }
 
     fn verify_signature(&self, key: &PublicSigningKey) -> Result<(), SignatureError> {

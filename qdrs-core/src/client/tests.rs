@@ -192,6 +192,7 @@ async fn a_wrong_clock_is_corrected_and_told_once() {
     world.client.confirm("QD-7", Uuid::now_v7(), &confirm_request()).await.expect("confirmed");
     world.client.clone().confirm("QD-8", Uuid::now_v7(), &confirm_request()).await.expect("confirmed");
     let seen = world.server.seen();
+    assert_eq!(seen[0].header("qdrs-signed-target"), Some("PUT /v1/devices/QD-7/confirmation"));
     check(&seen[0], &code, clock_unix()).expect("signed with the wrong time");
     for seen in &seen[1..] {
         check(seen, &code, clock_unix() + ahead).expect("signed with the service's time");

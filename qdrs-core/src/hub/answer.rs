@@ -199,14 +199,14 @@ fn meaning(http_status: u16, said: Said, retry_after: Option<Duration>, secrets:
             Denial::Credential => Denial::Network,
             other => other,
         }),
-        (404 | 410, _, Some(_)) => denied(Denial::NoHub),
+        (410, _, Some(_)) => denied(Denial::NoHub),
         (412, ..) => HubError::Changed,
         (429, ..) => HubError::Throttled { retry_after: throttle_wait(retry_after, &text) },
         (400 | 413, _, Some(code)) => HubError::Rejected {
             code: code.name.clone(),
             text: if text.is_empty() { "no reason given".to_owned() } else { text },
         },
-        (405..=407 | 411 | 414..=428 | 430..=499, _, Some(_)) => denied(Denial::Call),
+        (404..=407 | 411 | 414..=428 | 430..=499, _, Some(_)) => denied(Denial::Call),
         (500.., ..) => HubError::Unclear { why: failed(http_status, &said, secrets) },
         // A conflict of another kind, or an answer that no hub gives.
         (_, _, Some(_)) => HubError::Unclear { why: failed(http_status, &said, secrets) },
@@ -368,6 +368,7 @@ mod tests {
         assert_eq!(coded(401, "IotHubNotFound"), denied(Denial::NoHub, "some words (IotHubNotFound)"));
         assert_eq!(coded(404, "IotHubNotFound"), denied(Denial::NoHub, "some words (IotHubNotFound)"));
         assert_eq!(coded(410, "Gone"), denied(Denial::NoHub, "some words (Gone)"));
+        assert_eq!(coded(404, "JobNotFound"), denied(Denial::Call, "some words (JobNotFound)"));
         assert_eq!(coded(415, "Odd"), denied(Denial::Call, "some words (Odd)"));
         assert_eq!(
             coded(400, "ArgumentInvalid"),

@@ -66,14 +66,8 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
     for (name, value) in config.network.named() {
         writeln!(out, "{:<26} {value}", format!("network.{name}"))?;
     }
-    for (name, hub) in &config.hubs {
-        if let Ok(owner) = hub.owner(name)
-            && let Some(lacks) = owner.lacks()
-        {
-            let (host, policy) = (&owner.host_name, &owner.key_name);
-            let why = format!("policy `{policy}` of {host} lacks {lacks} unless its rights were changed");
-            writeln!(io::stderr(), "note: hub `{name}`: {why}; QDRS needs those of `registryReadWrite`")?;
-        }
+    for doubt in hubs::doubts_in_words(&config) {
+        writeln!(io::stderr(), "note: {doubt}")?;
     }
     // Not every contradiction can be found; an example shows that there is a serial that the policy takes.
     for policy in config.policies.iter().filter(|policy| policy.tells_serials() && policy.example().is_none()) {

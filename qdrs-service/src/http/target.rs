@@ -123,6 +123,7 @@ impl Arrived {
         };
         Err(match self.guesses().into_iter().take(GUESSES_MAX).find(fits) {
             Some(signed) => SignatureError::ChangedOnTheWay { signed: Box::new(signed), arrived: Box::new(self.target.clone()) },
+            None if claim.body_fits(body) => SignatureError::Elsewhere { arrived: Box::new(self.target.clone()) },
             None => SignatureError::Invalid,
         })
     }

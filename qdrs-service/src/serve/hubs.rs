@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use qdrs_core::hub::{AzureHub, Hub};
+use qdrs_core::hub::{
+    AzureHub, Hub,
+    host::{self, DeviceHost},
+};
 
 use super::ServeError;
 use crate::{
@@ -41,6 +44,29 @@ fn client(name: &str, hub: &HubConfig) -> Result<Arc<dyn Hub>, ServeError> {
     let made = AzureHub::new(hub.owner(name)?, hub.endpoint.clone(), hub.ca_pem()?.as_deref())
         .and_then(|client| client.with_device_host(&hub.device_host));
     Ok(Arc::new(made.map_err(|error| ServeError::Hub { name: name.to_owned(), error })?))
+}
+
+/// What may keep a hub from serving, as far as its owner connection string shows it, in a sentence each.
+pub fn doubts_in_words(config: &Config) -> Vec<String> {
+    let mut doubts = Vec::new();
+    for (name, hub) in &config.hubs {
+        let Ok(owner) = hub.owner(name) else { continue };
+        let (host, policy) = (&owner.host_name, &owner.key_name);
+        if let Some(lacks) = owner.lacks() {
+            doubts.push(format!(
+                "hub `{name}`: policy `{policy}` of {host} lacks {lacks} unless its rights were changed; QDRS needs those of \
+                 `registryReadWrite`"
+            ));
+        }
+        let classic = host::identity(host);
+        if host::for_devices(host, &DeviceHost::Device).is_ok_and(|device| device.eq_ignore_ascii_case(host)) {
+            doubts.push(format!(
+                "hub `{name}`: its connection string has {host}, the name for devices, and the service may not be answered there; \
+                 write {classic} as its `HostName`, and `device_host = \"device\"` if devices are to get the other"
+            ));
+        }
+    }
+    doubts
 }
 
 /// Names of the config that are one hub, in a sentence each.

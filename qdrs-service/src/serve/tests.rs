@@ -13,6 +13,7 @@ use super::*;
 use crate::ledger::{Access, AccessState};
 
 mod connections;
+mod prefix;
 
 async fn registrar(dir: &tempfile::TempDir) -> (Registrar, AccessCode) {
     let ledger = SqliteLedger::open_or_make(&dir.path().join("ledger.sqlite")).expect("opens");

@@ -79,6 +79,12 @@ async fn what_a_proxy_changed_is_said_with_the_setting_that_fixes_it() {
         assert!(problem.help.contains("pass method, path and query on"), "{}", problem.help);
     }
 
+    // Without a hint the answer says what arrived, and both ways out.
+    let bare = world.send(passed(line.signed("GET", "/qdrs/v1/access", ""), "/v1/access", &[])).await;
+    let problem: Problem = bare.json();
+    assert!(problem.detail.contains("`GET /v1/access`") && problem.detail.contains("changed on the way"), "{}", problem.detail);
+    assert!(problem.help.contains("`path_prefix`") && !problem.help.contains("setup"), "{}", problem.help);
+
     // The body: another one, and none where one was signed.
     for (body, says) in [("{ }", "its body is not the one that was signed"), ("", "a body was signed, and none arrived")] {
         let mut request = line.signed("PUT", "/v1/devices/QD-0001", "{}");
@@ -101,7 +107,7 @@ async fn a_hint_proves_nothing() {
     forged.headers_mut().insert("signature", signed.headers()["signature"].clone());
     let problem: Problem = world.send(passed(forged, "/v1/access", &[("qdrs-signed-target", "GET /v1/access")])).await.json();
     assert_eq!(problem.code, "signature-invalid");
-    assert!(!problem.detail.contains("changed on the way"), "{}", problem.detail);
+    assert!(!problem.detail.contains("was signed, and"), "{}", problem.detail);
     assert!(!problem.help.contains("run `qdrs setup`"), "{}", problem.help);
 }
 
