@@ -4,6 +4,7 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 use jiff::{Timestamp, tz::TimeZone};
+use qdrs_core::hardware_id::HardwareId;
 use qdrs_core::{api::Evidence, batch::Extra, csv_out::CsvWriter};
 use serde::Serialize;
 use serde_json::json;
@@ -56,7 +57,7 @@ pub struct Row {
     /// What shows that the device holds its credential.
     pub evidence: Option<Evidence>,
     /// The board.
-    pub hardware_id: Option<String>,
+    pub hardware_id: Option<HardwareId>,
     /// When its work began.
     pub started_at: Timestamp,
     /// When something happened last.
@@ -176,7 +177,7 @@ impl Report {
                 row.slot.clone().unwrap_or_default(),
                 row.batch.clone().unwrap_or_default(),
                 row.evidence.map(|evidence| evidence.to_string()).unwrap_or_default(),
-                row.hardware_id.clone().unwrap_or_default(),
+                row.hardware_id.as_ref().map(ToString::to_string).unwrap_or_default(),
                 row.started_at.to_string(),
                 row.changed_at.to_string(),
                 row.failure.clone().unwrap_or_default(),

@@ -15,6 +15,7 @@ pub mod connection_string;
 pub mod crc;
 pub mod csv_out;
 pub mod explain;
+pub mod hardware_id;
 pub mod hub;
 pub mod policy;
 #[cfg(test)]

@@ -185,6 +185,9 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     for missing in hubs::missing_in_words(&config, &hubs, ledger.as_ref()).await? {
         tracing::warn!("{missing}");
     }
+    for shared in ledger.shared_boards().await? {
+        tracing::warn!("{}", shared.in_words());
+    }
     let registrar = Registrar::new(ledger, hubs, config.policies.loaded(&crate::env::process)?);
     start_with(registrar, config.limits, config.network, listen).await
 }

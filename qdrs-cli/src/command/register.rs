@@ -16,6 +16,7 @@ use qdrs_core::{
     client::Client,
     connection_string::DeviceConnectionString,
     explain::Explain,
+    hardware_id::HardwareId,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -229,7 +230,7 @@ async fn make(job: &Job, serial: &str, out: &Out) -> Result<(), Stopped> {
     };
     // The journal knows the serial by the text that was sent first.
     let serial = job.journal.state(serial).map_or_else(|| serial.to_owned(), |state| state.serial);
-    job.note(&serial, Step::Writing { reservation, hardware_id: Some(out.place()), port: None }).await?;
+    job.note(&serial, Step::Writing { reservation, hardware_id: HardwareId::from_record(&out.place()), port: None }).await?;
     if let Err(failure) = out.write(&credential) {
         let step = Step::NotWritten { touched: false, code: failure.code().as_str().into(), detail: failure.text() };
         job.note(&serial, step).await?;
@@ -243,7 +244,7 @@ async fn make(job: &Job, serial: &str, out: &Out) -> Result<(), Stopped> {
 /// The credential that the journal holds, if it went to this very place before: it can't be anywhere else.
 fn earlier(job: &Job, state: &JobState, out: &Out) -> Option<(Uuid, DeviceConnectionString)> {
     let (attempt, registration) = (state.writing.as_ref()?, state.registration.as_ref()?);
-    let here = attempt.hardware_id.as_deref() == Some(&out.place()) && attempt.reservation == registration.reservation;
+    let here = attempt.hardware_id == HardwareId::from_record(&out.place()) && attempt.reservation == registration.reservation;
     let in_doubt =
         state.failed.as_ref().is_some_and(|failed| Code::find(&failed.code).is_none_or(|code| code.row().status.is_some()));
     if !here || in_doubt {

@@ -68,7 +68,7 @@ fn lines(status: &SerialStatus, here: Option<&JobState>, station: &str, zone: &T
     line("device id", status.device_id.clone());
     line("hub", status.hub.clone());
     line("evidence", status.evidence.map(|evidence| evidence.to_string()));
-    line("hardware id", status.hardware_id.clone());
+    line("hardware id", status.hardware_id.as_ref().map(ToString::to_string));
     line("journal", here.map(|state| format!("{} since {}", state.phase().as_str(), at(state.changed_at))));
     line(
         "last failure",

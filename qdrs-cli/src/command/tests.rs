@@ -6,6 +6,7 @@ use qdrs_core::{
     api::{Code, Evidence, State},
     connection_string::DeviceConnectionString,
     explain::Explain as _,
+    hardware_id::HardwareId,
 };
 use uuid::Uuid;
 
@@ -98,7 +99,11 @@ async fn until(settings: &Settings, serial: &str, out: &Path, last: &str) {
         return;
     }
     let place = format!("file:{}", out.display());
-    note(Step::Writing { reservation: registered.registration.reservation, hardware_id: Some(place), port: None });
+    note(Step::Writing {
+        reservation: registered.registration.reservation,
+        hardware_id: HardwareId::from_record(&place),
+        port: None,
+    });
     if last == "writing" {
         return;
     }

@@ -26,6 +26,7 @@ use qdrs_core::{
     api::{Code, Evidence, UnknownWord},
     connection_string::DeviceConnectionString,
     explain::Explain,
+    hardware_id::HardwareId,
 };
 
 use crate::port::{PortError, list::usb_of_port};
@@ -81,7 +82,7 @@ pub trait Device: Send {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// What tells this very board from every other (MAC, IMEI, the number of the probe that is part of it).
-    pub hardware_id: Option<String>,
+    pub hardware_id: Option<HardwareId>,
     /// The version of its firmware, for the report.
     pub firmware: Option<String>,
 }

@@ -16,6 +16,7 @@ use std::str::FromStr;
 use qdrs_core::{
     api::{Evidence, UnknownWord},
     connection_string::DeviceConnectionString,
+    hardware_id::HardwareId,
 };
 use tracing::debug;
 use zeroize::Zeroizing;
@@ -85,8 +86,10 @@ impl FromStr for BoardId {
 }
 
 /// The number of a probe that can be part of a board; that of an adapter says nothing of the board behind it.
-fn board_id(usb: Option<&port::list::Usb>) -> Option<String> {
-    usb.filter(|usb| PROBE_VENDORS.iter().any(|vendor| usb.id.starts_with(vendor)))?.serial_number.clone()
+fn board_id(usb: Option<&port::list::Usb>) -> Option<HardwareId> {
+    let usb = usb.filter(|usb| PROBE_VENDORS.iter().any(|vendor| usb.id.starts_with(vendor)))?;
+    // A number that can't be an id tells no board from another.
+    HardwareId::parse(usb.serial_number.as_deref()?).ok().flatten()
 }
 
 /// A slot for AZ3166 boards.
@@ -94,7 +97,7 @@ pub struct Mxchip {
     session: Session,
     profile: Profile,
     /// The number of the probe, where the profile says that each board has one of its own.
-    probe: Option<String>,
+    probe: Option<HardwareId>,
     /// True once the last board was told to restart: whatever answers next is no longer that one.
     finished: bool,
 }
@@ -171,7 +174,12 @@ impl Device for Mxchip {
         let lines = self.session.answer("tell its version", VERSION_MS_MAX)?;
         let identity = Identity { hardware_id: self.probe.clone(), firmware: firmware(&lines) };
         let port = &self.session.name;
-        debug!(port, firmware = identity.firmware, hardware_id = identity.hardware_id, "a device has come");
+        debug!(
+            port,
+            firmware = identity.firmware,
+            hardware_id = identity.hardware_id.as_ref().map(HardwareId::as_str),
+            "a device has come"
+        );
         Ok(identity)
     }
 

@@ -83,7 +83,7 @@ fn the_number_of_a_probe_is_a_boards_and_that_of_an_adapter_is_not() {
         interface: None,
         likely: None,
     };
-    assert_eq!(board_id(Some(&usb("0483:374b"))).as_deref(), Some("066BFF"));
+    assert_eq!(board_id(Some(&usb("0483:374b"))), HardwareId::from_record("066BFF"));
     assert_eq!(board_id(Some(&usb("1a86:7523"))), None);
     assert_eq!(board_id(None), None);
 }

@@ -24,6 +24,7 @@ use std::{str::FromStr, sync::Arc, time::Instant};
 use qdrs_core::{
     api::{Evidence, UnknownWord},
     connection_string::{DeviceConnectionString, DeviceKey},
+    hardware_id::HardwareId,
 };
 use tracing::debug;
 use zeroize::Zeroizing;
@@ -170,7 +171,7 @@ impl Texxmo {
         let (identity, paste) = self.ask_twice_the_same("say what it is", script::WHO, identity)?;
         self.session.paste = paste;
         // As it has written it itself, in small letters.
-        self.session.board = identity.hardware_id.as_deref().unwrap_or_default().to_ascii_lowercase();
+        self.session.board = identity.hardware_id.as_ref().map(HardwareId::as_str).unwrap_or_default().to_ascii_lowercase();
         Ok(identity)
     }
 
@@ -336,7 +337,12 @@ impl Texxmo {
         if self.ticking_until.is_none() {
             self.prepare()?;
         }
-        debug!(port = self.session.name, firmware = identity.firmware, hardware_id = identity.hardware_id, "a device has come");
+        debug!(
+            port = self.session.name,
+            firmware = identity.firmware,
+            hardware_id = identity.hardware_id.as_ref().map(HardwareId::as_str),
+            "a device has come"
+        );
         Ok(identity)
     }
 }
@@ -452,7 +458,7 @@ fn identity(once: &str) -> Option<(Identity, bool)> {
     let is_mac = mac.len() == 17
         && mac.bytes().enumerate().all(|(at, byte)| if at % 3 == 2 { byte == b':' } else { byte.is_ascii_hexdigit() });
     let fit = !firmware.is_empty() && firmware.len() <= 96 && firmware.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    let hardware_id = is_mac.then(|| mac.to_ascii_uppercase())?;
+    let hardware_id = is_mac.then(|| HardwareId::parse(mac).ok().flatten())??;
     let firmware = fit.then(|| format!("MicroPython {firmware}"));
     Some((Identity { hardware_id: Some(hardware_id), firmware }, version >= (1, 14)))
 }

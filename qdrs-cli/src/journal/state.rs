@@ -5,6 +5,7 @@ use qdrs_core::{
     api::{Code, Evidence, Registration},
     batch::Extra,
     connection_string::Fingerprint,
+    hardware_id::{self, HardwareId},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -45,8 +46,8 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         batch: Option<String>,
         /// What the device said of itself before; part of the request, so it is repeated with it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        hardware_id: Option<String>,
+        #[serde(default, deserialize_with = "hardware_id::deserialize_record", skip_serializing_if = "Option::is_none")]
+        hardware_id: Option<HardwareId>,
         /// The reason, when the job takes over an earlier registration.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         take_over: Option<String>,
@@ -64,8 +65,8 @@ pub enum Step {
         /// The attempt that is written.
         reservation: Uuid,
         /// The board, if it says what it is.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        hardware_id: Option<String>,
+        #[serde(default, deserialize_with = "hardware_id::deserialize_record", skip_serializing_if = "Option::is_none")]
+        hardware_id: Option<HardwareId>,
         /// The port it is at, if it does not say what it is: until it has left, it must not get another serial.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         port: Option<String>,
@@ -149,8 +150,8 @@ pub struct Written {
     /// What shows it.
     pub evidence: Evidence,
     /// The board, if it says what it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hardware_id: Option<String>,
+    #[serde(default, deserialize_with = "hardware_id::deserialize_record", skip_serializing_if = "Option::is_none")]
+    pub hardware_id: Option<HardwareId>,
 }
 
 /// The last time the credential went to a device.
@@ -159,7 +160,7 @@ pub struct Attempt {
     /// What was written.
     pub reservation: Uuid,
     /// The board, if it said what it is.
-    pub hardware_id: Option<String>,
+    pub hardware_id: Option<HardwareId>,
     /// How it ended; none when nobody lived to tell.
     pub verdict: Option<Verdict>,
 }
@@ -181,7 +182,7 @@ pub struct Dead {
     /// The attempt that was released.
     pub reservation: Uuid,
     /// The board that it was on, if that said what it is.
-    pub board: Option<String>,
+    pub board: Option<HardwareId>,
 }
 
 /// A failure, as the report shows it.
@@ -250,7 +251,7 @@ pub struct JobState {
     /// What the batch has beside the serial.
     pub extra: Extra,
     /// The board, as it was told to the service with the registration.
-    pub hardware_id: Option<String>,
+    pub hardware_id: Option<HardwareId>,
     /// The reason, when this job takes over an earlier registration; to be sent with every repeat.
     pub take_over: Option<String>,
     /// The service's answer, with the sealed credential. Gone once confirmed: nobody needs it then.

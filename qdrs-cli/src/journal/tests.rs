@@ -3,6 +3,7 @@
 use std::{fs, sync::Arc};
 
 use proptest::prelude::*;
+use qdrs_core::hardware_id::HardwareId;
 use qdrs_core::{access::Sealed, api::Evidence};
 use uuid::Uuid;
 
@@ -41,7 +42,7 @@ fn whole_life(serial: &str, key: u128) -> Vec<Entry> {
     [
         job(key),
         Step::Registered { registration: registration(serial, reservation) },
-        Step::Writing { reservation, hardware_id: Some("aa:bb".into()), port: None },
+        Step::Writing { reservation, hardware_id: HardwareId::from_record("aa:bb"), port: None },
         written(),
         Step::Confirmed { confirmed_at: Timestamp::UNIX_EPOCH },
     ]

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use qdrs_core::{
     api::{Code, Evidence, State, Turn},
     explain::Explain,
+    hardware_id::HardwareId,
 };
 use serde::Serialize;
 
@@ -152,7 +153,7 @@ pub struct Ending {
     pub evidence: Option<Evidence>,
     /// What the device says of itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub hardware_id: Option<String>,
+    pub hardware_id: Option<HardwareId>,
     /// From the device's coming to its end, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,

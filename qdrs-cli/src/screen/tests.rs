@@ -7,6 +7,7 @@ use std::{
 };
 
 use qdrs_core::api::{Code, Evidence, State};
+use qdrs_core::hardware_id::HardwareId;
 
 use super::*;
 
@@ -37,7 +38,7 @@ fn shift() -> Vec<Event> {
     let pass = Ending {
         slot: Some(2),
         evidence: Some(Evidence::ReadBack),
-        hardware_id: Some("24:6F:28:00:00:2A".into()),
+        hardware_id: HardwareId::from_record("24:6F:28:00:00:2A"),
         seconds: Some(1.24),
         ..Ending::of("QD-0041713", Verdict::Pass)
     };

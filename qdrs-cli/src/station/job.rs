@@ -12,6 +12,7 @@ use qdrs_core::{
     client::ClientError,
     connection_string::DeviceConnectionString,
     explain::Explain,
+    hardware_id::HardwareId,
 };
 use uuid::Uuid;
 
@@ -78,7 +79,12 @@ impl Job {
     /// The credential of a serial: from the journal if it is there and may be used, else from the service.
     ///
     /// `board` is the hardware id of the device in the slot; none when it does not say, or when none is there yet.
-    pub(crate) async fn credential(&self, serial: &str, board: Option<&str>, slot: Option<usize>) -> Result<Ready, Trouble> {
+    pub(crate) async fn credential(
+        &self,
+        serial: &str,
+        board: Option<&HardwareId>,
+        slot: Option<usize>,
+    ) -> Result<Ready, Trouble> {
         let known = self.journal.state(serial);
         if let Some(state) = &known {
             if state.confirmed_at.is_some() {
@@ -106,7 +112,7 @@ impl Job {
                 return Ok(Ready { registration: registration.clone(), credential });
             }
             if !state.job.is_nil() {
-                let board = board.or(state.hardware_id.as_deref());
+                let board = board.or(state.hardware_id.as_ref());
                 return self.register(state, self.request(&state.serial, board, slot, state.take_over.as_deref()), false).await;
             }
         }
@@ -117,7 +123,7 @@ impl Job {
     async fn register_anew(
         &self,
         serial: &str,
-        board: Option<&str>,
+        board: Option<&HardwareId>,
         slot: Option<usize>,
         take_over: Option<&str>,
     ) -> Result<Ready, Trouble> {
@@ -128,7 +134,7 @@ impl Job {
             confirm: Uuid::now_v7(),
             slot: slot.map(|slot| slot.to_string()),
             batch: self.batch.clone(),
-            hardware_id: board.map(str::to_owned),
+            hardware_id: board.cloned(),
             take_over: take_over.map(str::to_owned),
             extra: self.extras.get(&serial).cloned().unwrap_or_default(),
         };
@@ -139,12 +145,12 @@ impl Job {
         self.register(&state, self.request(&serial, board, slot, take_over), true).await
     }
 
-    fn request(&self, serial: &str, board: Option<&str>, slot: Option<usize>, take_over: Option<&str>) -> RegisterRequest {
+    fn request(&self, serial: &str, board: Option<&HardwareId>, slot: Option<usize>, take_over: Option<&str>) -> RegisterRequest {
         RegisterRequest {
             station: Some(self.station.clone()),
             slot: slot.map(|slot| slot.to_string()),
             batch: self.batch.clone(),
-            hardware_id: board.map(str::to_owned),
+            hardware_id: board.cloned(),
             recipient: None,
             take_over: take_over.map(|reason| TakeOver { reason: reason.to_owned() }),
             columns: self.extras.get(serial).map(Extra::columns).unwrap_or_default(),
@@ -164,7 +170,7 @@ impl Job {
             }
             // The owner released what this job had made; that frees the serial for a new one.
             Err(error) if error.code() == Code::Released && !fresh => {
-                let (board, slot) = (request.hardware_id.as_deref(), slot_of(&request));
+                let (board, slot) = (request.hardware_id.as_ref(), slot_of(&request));
                 Box::pin(self.register_anew(&state.serial, board, slot, None)).await
             }
             // Everything else may still be registered; only this one is not to be taken over.
@@ -194,7 +200,7 @@ impl Job {
             None => None,
         };
         if let Some(reason) = reason {
-            let (board, slot) = (request.hardware_id.as_deref(), slot_of(&request));
+            let (board, slot) = (request.hardware_id.as_ref(), slot_of(&request));
             return Box::pin(self.register_anew(&state.serial, board, slot, Some(reason))).await;
         }
         match problem.state {
@@ -283,9 +289,9 @@ impl Job {
 /// Could the credential of this serial be on a board that can't be shown to be the one in the slot?
 ///
 /// It could when it was on its way to a device and nobody saw that it never arrived.
-pub(super) fn may_be_on_another_board(state: &JobState, board: Option<&str>) -> bool {
+pub(super) fn may_be_on_another_board(state: &JobState, board: Option<&HardwareId>) -> bool {
     state.writing.as_ref().is_some_and(|attempt| {
-        let same = attempt.hardware_id.is_some() && attempt.hardware_id.as_deref() == board;
+        let same = attempt.hardware_id.is_some() && attempt.hardware_id.as_ref() == board;
         attempt.verdict != Some(Verdict::Untouched) && !same
     })
 }

@@ -18,6 +18,7 @@ use std::{
 use qdrs_core::{
     api::{Code, Evidence, State},
     batch::Extra,
+    hardware_id::HardwareId,
 };
 use tokio::{sync::watch, task::JoinSet};
 
@@ -105,7 +106,7 @@ struct Shop {
     end: watch::Sender<Option<End>>,
     tally: Mutex<Tally>,
     /// Boards that are done, and as which serial.
-    made: Mutex<HashMap<String, String>>,
+    made: Mutex<HashMap<HardwareId, String>>,
     interrupt: watch::Receiver<bool>,
     /// When the operator wanted to stop.
     interrupted_at: OnceLock<Instant>,
@@ -386,7 +387,7 @@ impl Shop {
     }
 
     /// The next serial for a device; waits while others may give one back. None when the run ends.
-    async fn take(&self, board: Option<&str>) -> Option<(Work, Option<Ready>)> {
+    async fn take(&self, board: Option<&HardwareId>) -> Option<(Work, Option<Ready>)> {
         let mut changed = self.changed.subscribe();
         loop {
             changed.mark_unchanged();
@@ -468,7 +469,7 @@ impl Shop {
         self.screen.show(&Event::Result(ending));
     }
 
-    fn made(&self) -> MutexGuard<'_, HashMap<String, String>> {
+    fn made(&self) -> MutexGuard<'_, HashMap<HardwareId, String>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -3,6 +3,7 @@
 //! Knows no service and no device. A serial is always in exactly one place: waiting, being registered ahead, ready (its
 //! credential is in the journal, no device yet), in a slot, or settled.
 
+use qdrs_core::hardware_id::HardwareId;
 use std::collections::VecDeque;
 
 /// How often a serial is tried in one run before it fails for a fault of its devices.
@@ -18,7 +19,7 @@ pub(super) struct Work {
     /// Has its credential been on the way to a device, so that only a look at the board tells what may follow?
     pub(super) begun: bool,
     /// The board that may hold its credential, if it said what it is.
-    pub(super) board: Option<String>,
+    pub(super) board: Option<HardwareId>,
 }
 
 impl Work {
@@ -62,8 +63,8 @@ impl<R> Queue<R> {
     ///
     /// With one slot devices get serials in the batch's order, as their labels lie: the slot waits for the one that is
     /// just being registered. Several slots have no order among them, and none waits for another's.
-    pub(super) fn take(&mut self, board: Option<&str>) -> Take<R> {
-        let own = board.and_then(|board| self.waiting.iter().position(|work| work.board.as_deref() == Some(board)));
+    pub(super) fn take(&mut self, board: Option<&HardwareId>) -> Take<R> {
+        let own = board.and_then(|board| self.waiting.iter().position(|work| work.board.as_ref() == Some(board)));
         if own.is_none()
             && let Some((work, ready)) = self.ready.pop_front()
         {
@@ -185,11 +186,11 @@ mod tests {
 
     #[test]
     fn a_board_gets_the_serial_that_it_may_hold_and_others_get_it_last() {
-        let begun = |serial: &str, board: &str| Work { begun: true, board: Some(board.into()), ..Work::new(serial) };
+        let begun = |serial: &str, board: &str| Work { begun: true, board: HardwareId::from_record(board), ..Work::new(serial) };
         let mut queue: Queue<u32> = Queue::new([begun("1", "A"), begun("2", "B"), Work::new("3")], 4);
-        assert_eq!(serial(queue.take(Some("B"))).0, "2");
-        assert_eq!(serial(queue.take(Some("C"))).0, "3");
-        assert_eq!(serial(queue.take(Some("C"))).0, "1");
+        assert_eq!(serial(queue.take(HardwareId::from_record("B").as_ref())).0, "2");
+        assert_eq!(serial(queue.take(HardwareId::from_record("C").as_ref())).0, "3");
+        assert_eq!(serial(queue.take(HardwareId::from_record("C").as_ref())).0, "1");
     }
 
     #[test]

@@ -314,6 +314,20 @@ async fn a_board_that_is_done_is_refused_before_it_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_board_that_spells_its_address_in_another_way_is_done_all_the_same() {
+    let mut world = World::start().await;
+    world.provision(&SERIALS[..1], &[Tray::of([Board::named("5C:CF:7F:00:00:0A")])]).await;
+    // After an update of its firmware; known to the journal, then only to the service.
+    for (serial, board) in [(SERIALS[1], "B"), (SERIALS[2], "C")] {
+        let again = Tray::of([Board::named("5ccf.7f00.000a"), Board::named(board)]);
+        let (summary, _) = world.provision(&[serial], std::slice::from_ref(&again)).await;
+        assert_eq!((summary.pass, summary.fail), (1, 0), "{summary:?}");
+        assert_eq!((again.holder_of(serial).as_deref(), again.writes()), (Some(board), 1));
+        world.lose_journal();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn evidence_that_is_too_weak_is_told_before_anything_is_written() {
     let world = World::start().await;
     let tray = Tray::with_boards(1).showing(Evidence::Accepted);

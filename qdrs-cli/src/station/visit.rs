@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Instant};
 
 use qdrs_core::api::{Code, Evidence, Scope};
+use qdrs_core::hardware_id::HardwareId;
 use tokio::task::JoinSet;
 
 use super::{
@@ -31,9 +32,9 @@ pub(super) struct Visits {
     /// What a person does so that a device answers.
     call: Option<&'static str>,
     /// The board that failed last, if it is still in the slot: it gets one more chance, then it has to go.
-    failed_board: Option<String>,
+    failed_board: Option<HardwareId>,
     /// The board that was told last that all is over.
-    ended: Option<String>,
+    ended: Option<HardwareId>,
     /// The serial whose credential the device in the slot holds, or may hold since a run that was killed. It stays until
     /// the device was told that all is over: else the next serial would be written over it.
     holding: Option<String>,
@@ -126,7 +127,7 @@ impl Visits {
     /// A device is there: finds its serial, has it written, confirms. Returns what the slot is to do next.
     async fn visit(&mut self, identity: Identity) -> Result<Order, Lost> {
         let came = Instant::now();
-        let board = identity.hardware_id.as_deref();
+        let board = identity.hardware_id.as_ref();
         self.show(Step::DeviceCame, None, None);
         if let (Some(serial), None) = (&self.holding, board) {
             let text =
@@ -139,8 +140,8 @@ impl Visits {
             self.shop.screen.show(&Event::Notice { slot: Some(self.slot), text });
             // It was put in again, or a run that was killed did not tell it the end; to find out which one it is has stopped
             // its program. One that this slot ended last only looked gone for a while: its end was told.
-            let again = self.ended.as_deref() == board;
-            self.ended = board.map(str::to_owned);
+            let again = self.ended.as_ref() == board;
+            self.ended = board.cloned();
             return Ok(if again { Order::SetAside } else { Order::Finish });
         }
         let (work, ready) = match self.serial_for(board).await {
@@ -189,7 +190,7 @@ impl Visits {
     }
 
     /// The serial for the device in the slot, with its credential; else what the slot is to do.
-    async fn serial_for(&mut self, board: Option<&str>) -> Result<(Work, Ready), Order> {
+    async fn serial_for(&mut self, board: Option<&HardwareId>) -> Result<(Work, Ready), Order> {
         let shop = Arc::clone(&self.shop);
         loop {
             let Some((work, ready)) = shop.take(board).await else { return Err(Order::SetAside) };
@@ -227,7 +228,7 @@ impl Visits {
     }
 
     /// The device holds its credential: noted, confirmed, PASS.
-    async fn held(&mut self, work: &Work, held: Held, hardware_id: Option<String>, ending: Ending, came: Instant) -> Order {
+    async fn held(&mut self, work: &Work, held: Held, hardware_id: Option<HardwareId>, ending: Ending, came: Instant) -> Order {
         let (shop, serial) = (Arc::clone(&self.shop), work.serial.as_str());
         let Held { fingerprint, evidence } = held;
         let step = journal::Step::Written(Written { fingerprint, evidence, hardware_id: hardware_id.clone() });
@@ -239,7 +240,7 @@ impl Visits {
         let ending = Ending { seconds: Some(came.elapsed().as_secs_f64()), ..ending };
         match confirmed {
             Ok(()) => {
-                self.holding = self.must_leave(hardware_id.as_deref()).then(|| serial.to_owned());
+                self.holding = self.must_leave(hardware_id.as_ref()).then(|| serial.to_owned());
                 if let Some(board) = hardware_id {
                     shop.made().insert(board, serial.to_owned());
                 }
@@ -247,7 +248,7 @@ impl Visits {
                 Order::Finish
             }
             Err(Trouble::Run(fault)) => {
-                self.holding = self.must_leave(hardware_id.as_deref()).then(|| serial.to_owned());
+                self.holding = self.must_leave(hardware_id.as_ref()).then(|| serial.to_owned());
                 // The reason first: were this the last serial, the run would end as if all were well.
                 shop.end(End::Fault(fault.clone()));
                 shop.settle(Ending { verdict: Verdict::Written, fault: Some(fault), ..ending });
@@ -268,15 +269,14 @@ impl Visits {
     }
 
     /// Writing failed: again with the next device, or FAIL.
-    async fn unwritten(&mut self, work: Work, board: Option<&str>, unwritten: Unwritten, ending: Ending) -> Order {
+    async fn unwritten(&mut self, work: Work, board: Option<&HardwareId>, unwritten: Unwritten, ending: Ending) -> Order {
         let Unwritten { fault, touched } = unwritten;
         let step = journal::Step::NotWritten { touched, code: fault.code.clone(), detail: fault.message.clone() };
         if let Err(trouble) = self.shop.job.note(&work.serial, step).await {
             return self.give_up(work, trouble);
         }
         let code = fault.row();
-        let work =
-            Work { attempts: work.attempts + 1, begun: touched, board: board.filter(|_| touched).map(str::to_owned), ..work };
+        let work = Work { attempts: work.attempts + 1, begun: touched, board: board.filter(|_| touched).cloned(), ..work };
         let ending = Ending { fault: Some(fault.clone()), ..ending };
         match code {
             Code::Interrupted => {
@@ -300,8 +300,8 @@ impl Visits {
         self.shop.screen.show(&Event::Retry(ending));
         self.shop.with_queue(|queue| queue.back_last(work));
         // A board that is known again gets a second chance without being taken out.
-        if board.is_some() && self.failed_board.as_deref() != board {
-            self.failed_board = board.map(str::to_owned);
+        if board.is_some() && self.failed_board.as_ref() != board {
+            self.failed_board = board.cloned();
             return Order::LookAgain;
         }
         self.failed_board = None;
@@ -374,7 +374,7 @@ impl Visits {
 
     /// Would the next serial go over this one, unseen, if the device stayed? A board that says which one it is, is known
     /// again; where a serial has a file of its own, nothing is written over.
-    fn must_leave(&self, board: Option<&str>) -> bool {
+    fn must_leave(&self, board: Option<&HardwareId>) -> bool {
         board.is_none() && !self.anonymous
     }
 

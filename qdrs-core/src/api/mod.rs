@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::{
     access::{PublicOpeningKey, Sealed},
     connection_string::Fingerprint,
+    hardware_id::{self, HardwareId},
 };
 
 pub mod problem;
@@ -253,9 +254,10 @@ pub struct RegisterRequest {
     /// The lot that the serial is made in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<String>,
-    /// What the device says of itself (MAC, IMEI), if it was asked before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hardware_id: Option<String>,
+    /// What the device reports of itself (MAC, IMEI), if it was asked before.
+    #[serde(default, deserialize_with = "hardware_id::deserialize", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub hardware_id: Option<HardwareId>,
     /// The X25519 key to seal the credential to; needed from a product, refused from a station.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
@@ -323,9 +325,10 @@ pub struct ConfirmRequest {
     pub fingerprint: Fingerprint,
     /// What shows that the device holds it.
     pub evidence: Evidence,
-    /// What the device says of itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hardware_id: Option<String>,
+    /// What the device reports of itself.
+    #[serde(default, deserialize_with = "hardware_id::deserialize", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub hardware_id: Option<HardwareId>,
 }
 
 /// Answer to `PUT /v1/devices/{serial}/confirmation`.
@@ -441,9 +444,10 @@ pub struct SerialStatus {
     /// What showed that the device holds its credential; only for the code that registered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
-    /// What the device said of itself; only for the code that registered it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hardware_id: Option<String>,
+    /// What the device reported of itself, in its normal form; only for the code that registered it.
+    #[serde(default, deserialize_with = "hardware_id::deserialize_record", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub hardware_id: Option<HardwareId>,
 }
 
 /// Answer to `GET /v1/access`: who am I, and what is left.

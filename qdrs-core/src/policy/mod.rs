@@ -36,6 +36,7 @@ use zeroize::Zeroizing;
 use crate::{
     api::{Code, Evidence},
     explain::Explain,
+    hardware_id::HardwareId,
     serial::{SERIAL_BYTES_MAX, Serial, SerialError, check_characters},
 };
 
@@ -327,9 +328,9 @@ impl Policy {
     }
 
     /// The hardware id that a list of the policy has for the serial: its device must be that one.
-    pub fn listed_hardware_id(&self, serial: &Serial) -> Option<&str> {
+    pub fn listed_hardware_id(&self, serial: &Serial) -> Option<HardwareId> {
         let hardware_id = |(list, row): (&rule::list::Rule, BTreeMap<&str, _>)| row.get(list.hwid.as_deref()?).copied();
-        self.rows(serial).into_iter().find_map(hardware_id).filter(|id: &&str| !id.is_empty())
+        self.rows(serial).into_iter().filter_map(hardware_id).find_map(HardwareId::from_record)
     }
 
     /// Each list that has the serial, or the part of it that the list is about, with the row that it has.

@@ -107,6 +107,9 @@ async fn look_at_ledger(config: &Config) -> Result<bool> {
     for note in hubs::shared_in_words(&hubs).chain(hubs::missing_in_words(config, &hubs, &ledger).await?) {
         writeln!(io::stderr(), "note: {note}")?;
     }
+    for shared in ledger.shared_boards().await? {
+        writeln!(io::stderr(), "note: {}", shared.in_words())?;
+    }
     let mut fits = true;
     for form in config.policies.iter().map(Form::of) {
         let policy = form.policy.clone();

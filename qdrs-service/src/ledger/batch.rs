@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use qdrs_core::api::{Evidence, State};
+use qdrs_core::{
+    api::{Evidence, State},
+    hardware_id::HardwareId,
+};
 
 use super::LedgerError;
 
@@ -73,8 +76,8 @@ pub struct Attempt {
     pub slot: Option<String>,
     /// What showed that the device holds its credential.
     pub evidence: Option<Evidence>,
-    /// What the device said of itself.
-    pub hardware_id: Option<String>,
+    /// The board, if it is known.
+    pub hardware_id: Option<HardwareId>,
     /// Its name in the hub.
     pub device_id: String,
     /// Why it was released, scrapped or refused.

@@ -13,6 +13,7 @@ use qdrs_core::{
     api::{Code, Evidence, Kind, Permission, State},
     connection_string::Fingerprint,
     explain::Explain,
+    hardware_id::HardwareId,
 };
 use uuid::Uuid;
 
@@ -146,8 +147,8 @@ pub struct Reservation {
     pub batch: Option<String>,
     /// Boards are unique within it; the policy's name unless the policy names another.
     pub product: String,
-    /// What the device said of itself.
-    pub hardware_id: Option<String>,
+    /// The board, if it is known.
+    pub hardware_id: Option<HardwareId>,
     /// What stands beside the serial in the station's list, by the names of its columns.
     pub columns: BTreeMap<String, String>,
     /// The reservation that this one took over, if any.
@@ -155,7 +156,7 @@ pub struct Reservation {
     /// The least evidence that the policy asked for then. `None` in ledgers that did not keep it.
     pub least_evidence: Option<Evidence>,
     /// The board that a list of the policy named for the serial then.
-    pub listed_board: Option<String>,
+    pub listed_board: Option<HardwareId>,
     /// When it was made.
     pub reserved_at: Timestamp,
 }
@@ -260,6 +261,30 @@ pub enum SentBy {
     Predecessor,
 }
 
+/// A board that was confirmed as several serials, which an older version took for different boards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedBoard {
+    /// The board, in its normal form.
+    pub hardware_id: HardwareId,
+    /// What is made.
+    pub product: String,
+    /// The serials that it was confirmed as.
+    pub serials: Vec<String>,
+}
+
+impl SharedBoard {
+    /// The fact and what to do, in a sentence.
+    pub fn in_words(&self) -> String {
+        format!(
+            "board `{}` of product `{}` was confirmed as `{}`, since an older version took its spellings for different boards; find out \
+             which one it is, and release the others (`qdrs-service serials release SERIAL --reason TEXT`)",
+            self.hardware_id,
+            self.product,
+            self.serials.join("` and as `")
+        )
+    }
+}
+
 /// What a board was confirmed as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Made {
@@ -292,7 +317,7 @@ pub enum NotReserved {
     /// The policy's number for today is reached.
     PolicyDay(u64),
     /// The board was confirmed as another serial.
-    BoardTaken { hardware_id: String, serial: String },
+    BoardTaken { hardware_id: HardwareId, serial: String },
     /// The batch does not take it.
     NoPlace(NoPlace),
     /// The access code was stopped meanwhile.
@@ -307,7 +332,9 @@ pub enum NotConfirmed {
     /// It stands elsewhere by now: here it is; none if there is no such reservation.
     Elsewhere(Option<Box<Record>>),
     /// The board was confirmed as another serial.
-    BoardTaken { hardware_id: String, serial: String },
+    BoardTaken { hardware_id: HardwareId, serial: String },
+    /// It was confirmed on another board.
+    OtherBoard { confirmed: HardwareId },
     /// The ledger can't be used.
     Ledger(LedgerError),
 }
@@ -476,8 +503,15 @@ pub trait Ledger: Send + Sync {
     /// Reads it, and writes a page of it to the disk.
     fn ready(&self) -> Boxed<'_, Result<(), LedgerError>>;
 
-    /// The serial that the board was confirmed as, if it was.
-    fn board_made_as(&self, product: String, hardware_id: String) -> Boxed<'_, Result<Option<Made>, LedgerError>>;
+    /// The serial other than that one that the board was confirmed as, if it was and has not been released.
+    fn board_made_as_other(
+        &self,
+        product: String,
+        hardware_id: HardwareId,
+        than: Made,
+    ) -> Boxed<'_, Result<Option<Made>, LedgerError>>;
+    /// The boards that were confirmed as several serials.
+    fn shared_boards(&self) -> Boxed<'_, Result<Vec<SharedBoard>, LedgerError>>;
     /// The attempt of that job, whatever became of it.
     fn find_job(&self, key_id: KeyId, job: JobHash) -> Boxed<'_, Result<Option<Record>, LedgerError>>;
     /// The serial's present life.
@@ -514,13 +548,14 @@ pub trait Ledger: Send + Sync {
     fn reject(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>>;
     /// *reserved* -> *conflict*. False if it stands elsewhere by now.
     fn conflict(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>>;
-    /// *issued* -> *confirmed*, if `key` is the one issued. Answers when it was confirmed (first).
+    /// *issued* -> *confirmed*, if `key` is the one issued. Returns when it was confirmed first. A board that is known only later is
+    /// added.
     fn confirm(
         &self,
         id: Uuid,
         key: Fingerprint,
         evidence: Evidence,
-        hardware_id: Option<String>,
+        hardware_id: Option<HardwareId>,
     ) -> Boxed<'_, Result<Timestamp, NotConfirmed>>;
 
     /// *reserved*, *issued*, *confirmed*, *rejected* or *conflict* -> *releasing*, by the owner. False if it stands elsewhere

@@ -5,6 +5,7 @@ use qdrs_core::{
     access::KeyId,
     api::{Code, Kind},
     explain::Explain as _,
+    hardware_id::HardwareId,
     policy::{Policy, nearest},
     serial::SerialError,
 };
@@ -122,16 +123,18 @@ pub(super) fn not_confirmable(record: &Record) -> Refusal {
     refusal.standing(record, true)
 }
 
-pub(super) fn board_taken(hardware_id: &str, serial: &str, other: &str) -> Refusal {
+pub(super) fn board_taken(hardware_id: &HardwareId, serial: &str, other: &str) -> Refusal {
     Refusal::new(Code::BoardTaken, format!("board `{hardware_id}` was confirmed as `{other}`, so it can't become {serial}"))
 }
 
-/// Where the policy's list names the board of a serial, it is that one and no other. What parts the digits of a hardware
-/// id is no part of it.
-pub(super) fn check_listed_board(listed: Option<&str>, serial: &str, hardware_id: Option<&str>) -> Result<(), Refusal> {
-    let bare = |id: &str| id.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
+/// Where the policy's list names the board of a serial, it is that one and no other.
+pub(super) fn check_listed_board(
+    listed: Option<&HardwareId>,
+    serial: &str,
+    hardware_id: Option<&HardwareId>,
+) -> Result<(), Refusal> {
     match (listed, hardware_id) {
-        (Some(listed), Some(found)) if bare(listed) != bare(found) => Err(Refusal::new(
+        (Some(listed), Some(found)) if listed != found => Err(Refusal::new(
             Code::WrongBoard,
             format!("board `{found}` is in the slot, but {serial} belongs to board `{listed}`"),
         )),

@@ -15,6 +15,7 @@ use qdrs_core::{
     },
     connection_string::{DeviceConnectionString, DeviceKey, Fingerprint},
     explain::Explain,
+    hardware_id::HardwareId,
     hub::Identity,
     policy::Policy,
     serial::Serial,
@@ -23,7 +24,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::ledger::{
-    Access, JobHash, Ledger, Life, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation, Standing, batch::NoPlace,
+    Access, JobHash, Ledger, Life, Made, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation, Standing, batch::NoPlace,
 };
 
 mod answer;
@@ -42,7 +43,7 @@ pub use answer::check_access;
 use answer::{board_taken, check_listed_board, invalid, no_place, not_confirmable, not_reserved, taken};
 pub use hubs::Hubs;
 pub use refusal::Refusal;
-use request::{check_field, check_fields, recipient, same_request};
+use request::{check_fields, recipient, same_request};
 use work::{Fresh, Works};
 
 /// How long a registration waits, in all, before the caller is sent away to ask again; below the 30 s at which proxies and
@@ -124,9 +125,6 @@ impl Registrar {
         job: &str,
         request: RegisterRequest,
     ) -> Result<(Registration, bool), Refusal> {
-        // A board that says nothing of itself is none.
-        let hardware_id = request.hardware_id.filter(|id| !id.trim().is_empty());
-        let request = RegisterRequest { hardware_id, ..request };
         check_fields(&request)?;
         let recipient = recipient(caller, &request)?;
         let hash = job_hash(caller.key_id, job);
@@ -134,7 +132,7 @@ impl Registrar {
             // Its own job needs no policy and no quota, so that neither can strand what was begun.
             Some(record) => {
                 same_request(&record, serial, &request)?;
-                self.check_board(&record.reservation, request.hardware_id.as_deref()).await?;
+                self.check_board(&record.reservation, request.hardware_id.as_ref()).await?;
                 let (record, key) = self.repeat(record).await?;
                 (record, key, false)
             }
@@ -160,15 +158,12 @@ impl Registrar {
     }
 
     /// A repeat may come with another board than the first request: it must not be one that is made already.
-    async fn check_board(&self, reservation: &Reservation, hardware_id: Option<&str>) -> Result<(), Refusal> {
-        let Some(hardware_id) = hardware_id.filter(|id| reservation.hardware_id.as_deref() != Some(*id)) else { return Ok(()) };
-        check_listed_board(self.terms(reservation).listed_board.as_deref(), &reservation.serial, Some(hardware_id))?;
-        match self.shared.ledger.board_made_as(reservation.product.clone(), hardware_id.to_owned()).await? {
-            Some(made) if (&made.policy, &made.serial) != (&reservation.policy, &reservation.serial) => {
-                Err(board_taken(hardware_id, &reservation.serial, &made.serial))
-            }
-            _ => Ok(()),
-        }
+    async fn check_board(&self, reservation: &Reservation, hardware_id: Option<&HardwareId>) -> Result<(), Refusal> {
+        let Some(hardware_id) = hardware_id else { return Ok(()) };
+        check_listed_board(self.terms(reservation).listed_board.as_ref(), &reservation.serial, Some(hardware_id))?;
+        let itself = Made { policy: reservation.policy.clone(), serial: reservation.serial.clone() };
+        let made = self.shared.ledger.board_made_as_other(reservation.product.clone(), hardware_id.clone(), itself).await?;
+        made.map_or(Ok(()), |made| Err(board_taken(hardware_id, &reservation.serial, &made.serial)))
     }
 
     /// The last look before a credential leaves, after every wait: the code may still have one, the batch is open, and the
@@ -199,7 +194,8 @@ impl Registrar {
     ) -> Result<(Reservation, DeviceKey, bool), Refusal> {
         let policy = self.policy(&caller.policy)?;
         let accepted = policy.check(serial).map_err(|error| invalid(policy, caller, serial, &error))?;
-        check_listed_board(policy.listed_hardware_id(&accepted), accepted.as_str(), request.hardware_id.as_deref())?;
+        let listed = policy.listed_hardware_id(&accepted);
+        check_listed_board(listed.as_ref(), accepted.as_str(), request.hardware_id.as_ref())?;
         let old = match &request.take_over {
             None => None,
             Some(take_over) => {
@@ -304,9 +300,6 @@ impl Registrar {
 
     /// The station claims that the device holds the credential. Idempotent.
     pub async fn confirm(&self, caller: &Access, serial: &str, request: ConfirmRequest) -> Result<Confirmation, Refusal> {
-        if let Some(id) = &request.hardware_id {
-            check_field("hardware_id", id)?;
-        }
         let unknown = || {
             Refusal::new(
                 Code::SerialUnknown,
@@ -336,8 +329,8 @@ impl Registrar {
                 format!("policy `{}` asks for `{}`; `{}` is less", reservation.policy, terms.least_evidence, request.evidence),
             ));
         }
-        let board = request.hardware_id.as_deref().or(reservation.hardware_id.as_deref());
-        check_listed_board(terms.listed_board.as_deref(), &reservation.serial, board)?;
+        let board = request.hardware_id.as_ref().or(reservation.hardware_id.as_ref());
+        check_listed_board(terms.listed_board.as_ref(), &reservation.serial, board)?;
         if let (Some(listed), None) = (&terms.listed_board, board) {
             return Err(Refusal::new(
                 Code::WrongBoard,
@@ -351,6 +344,11 @@ impl Registrar {
             Err(NotConfirmed::BoardTaken { hardware_id, serial: other }) => {
                 Err(board_taken(&hardware_id, &reservation.serial, &other))
             }
+            Err(NotConfirmed::OtherBoard { confirmed }) => Err(Refusal::new(
+                Code::WrongBoard,
+                format!("{} was confirmed on board `{confirmed}`, so another board can't confirm it again", reservation.serial),
+            )
+            .standing(&record, true)),
             Err(NotConfirmed::Ledger(error)) => Err(error.into()),
         }
     }
@@ -504,7 +502,7 @@ fn reservation(
         columns: request.columns.clone(),
         replaces: None,
         least_evidence: Some(policy.least_evidence()),
-        listed_board: policy.listed_hardware_id(serial).map(str::to_owned),
+        listed_board: policy.listed_hardware_id(serial),
         reserved_at,
     })
 }

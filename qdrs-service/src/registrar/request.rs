@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Refusal;
 use crate::ledger::{Access, Record};
 
-/// The longest text of a field that only describes (station, slot, batch, hardware id, reason), in bytes.
+/// The longest text of a field that only describes (station, slot, batch, reason), in bytes.
 const FIELD_BYTES_MAX: usize = 200;
 
 /// To whom the credential is sealed: a station to its code's own key, a product to the key that this installation made.
@@ -49,12 +49,7 @@ pub(super) fn same_request(record: &Record, serial: &str, request: &RegisterRequ
 }
 
 pub(super) fn check_fields(request: &RegisterRequest) -> Result<(), Refusal> {
-    let fields = [
-        ("station", &request.station),
-        ("slot", &request.slot),
-        ("batch", &request.batch),
-        ("hardware_id", &request.hardware_id),
-    ];
+    let fields = [("station", &request.station), ("slot", &request.slot), ("batch", &request.batch)];
     for (name, value) in fields {
         if let Some(value) = value {
             check_field(name, value)?;

@@ -3,7 +3,7 @@
 //! What was begun can be finished without its policy: it was accepted when it was reserved, and what confirming it takes is
 //! kept with it.
 
-use qdrs_core::{api::Evidence, serial::Serial};
+use qdrs_core::{api::Evidence, hardware_id::HardwareId, serial::Serial};
 
 use super::Registrar;
 use crate::ledger::Reservation;
@@ -13,7 +13,7 @@ pub(super) struct Terms {
     /// The least evidence.
     pub(super) least_evidence: Evidence,
     /// The one board that may become the serial.
-    pub(super) listed_board: Option<String>,
+    pub(super) listed_board: Option<HardwareId>,
 }
 
 impl Registrar {
@@ -23,8 +23,7 @@ impl Registrar {
         match self.shared.policies.get(&of.policy) {
             Some(policy) => Terms {
                 least_evidence: policy.least_evidence(),
-                listed_board: Serial::from_record(&of.serial)
-                    .and_then(|serial| policy.listed_hardware_id(&serial).map(str::to_owned)),
+                listed_board: Serial::from_record(&of.serial).and_then(|serial| policy.listed_hardware_id(&serial)),
             },
             None => {
                 Terms { least_evidence: of.least_evidence.unwrap_or(Evidence::ReadBack), listed_board: of.listed_board.clone() }

@@ -21,6 +21,7 @@ use super::*;
 use crate::ledger::{AccessState, SqliteLedger};
 
 mod batch;
+mod boards;
 mod door;
 mod ends;
 mod guards;
@@ -270,7 +271,7 @@ impl World {
             reservation: of.reservation,
             fingerprint: key.fingerprint(),
             evidence,
-            hardware_id: hardware_id.map(str::to_owned),
+            hardware_id: hardware_id.and_then(HardwareId::from_record),
         };
         self.registrar.confirm(&who.access, serial, request).await.map_err(|refusal| refusal.code().unwrap())
     }
@@ -475,7 +476,7 @@ async fn changes_made_by_hand_in_the_hub_are_named_and_nothing_is_handed_out() {
 async fn a_board_keeps_its_first_serial() {
     let world = World::new();
     let mine = world.station("line-1", |_| ()).await;
-    let board = |id: &str| RegisterRequest { hardware_id: Some(id.into()), ..Default::default() };
+    let board = |id: &str| RegisterRequest { hardware_id: HardwareId::from_record(id), ..Default::default() };
     let (first, key) = world.register_with(&mine, "7", "a", board("AA:BB")).await.unwrap();
     let (second, second_key) = world.register_with(&mine, "14", "b", board("AA:BB")).await.unwrap();
     world.confirm(&mine, "7", &first, &key).await.unwrap();
@@ -487,7 +488,7 @@ async fn a_board_keeps_its_first_serial() {
 async fn a_serial_of_a_list_is_made_on_the_board_that_the_list_names() {
     let world = World::new();
     let mine = world.station("line-1", |access| access.policy = "listed".into()).await;
-    let board = |id: &str| RegisterRequest { hardware_id: Some(id.into()), ..Default::default() };
+    let board = |id: &str| RegisterRequest { hardware_id: HardwareId::from_record(id), ..Default::default() };
     assert_eq!(world.register_with(&mine, "QD-1", "a", board("AA:BB:CC:DD:EE:02")).await.unwrap_err(), Code::WrongBoard);
     let (first, key) = world.register_with(&mine, "QD-1", "a", board("aa-bb-cc-dd-ee-01")).await.unwrap();
     assert_eq!(world.register_with(&mine, "QD-1", "a", board("AA:BB:CC:DD:EE:02")).await.unwrap_err(), Code::WrongBoard);
@@ -536,7 +537,7 @@ async fn a_caller_who_hangs_up_stops_nothing() {
 async fn a_repeat_with_a_board_that_is_made_is_refused_before_it_is_written() {
     let world = World::new();
     let mine = world.station("line-1", |_| ()).await;
-    let board = |id: &str| RegisterRequest { hardware_id: Some(id.into()), ..Default::default() };
+    let board = |id: &str| RegisterRequest { hardware_id: HardwareId::from_record(id), ..Default::default() };
     let (first, key) = world.register_with(&mine, "7", "a", board("AA:BB")).await.unwrap();
     world.confirm(&mine, "7", &first, &key).await.unwrap();
     world.register_with(&mine, "14", "b", board("CC:DD")).await.unwrap();

@@ -8,6 +8,7 @@ use qdrs_core::{
     api::{ConfirmRequest, Confirmation, RegisterRequest, Registration, ReleaseRequest, Releases},
     client::Registered,
     connection_string::DeviceConnectionString,
+    hardware_id::HardwareId,
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -307,7 +308,7 @@ impl Device for Tray {
             place.in_slot = place.waiting.pop_front();
         }
         let board = place.in_slot.as_ref().ok_or_else(silent)?;
-        Ok(Identity { hardware_id: board.name.clone(), firmware: None })
+        Ok(Identity { hardware_id: board.name.as_deref().and_then(HardwareId::from_record), firmware: None })
     }
 
     fn write(&mut self, credential: &DeviceConnectionString) -> Result<Evidence, DeviceError> {

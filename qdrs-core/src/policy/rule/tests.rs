@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 
-use crate::policy::{KeyPlace, Policy};
+use crate::{
+    hardware_id::HardwareId,
+    policy::{KeyPlace, Policy},
+};
 
 fn policy(toml: &str) -> Policy {
     Policy::parse("p", toml).unwrap_or_else(|error| panic!("{toml}: {error}"))
@@ -188,7 +191,7 @@ fn a_list_is_looked_up_and_keeps_its_columns() {
     };
     let loaded = load(unloaded.clone(), csv).expect("loads");
     let serial = loaded.check(" qd-1").expect("is listed");
-    assert_eq!(loaded.listed_hardware_id(&serial), Some("5C:CF:7F:00:00:01"));
+    assert_eq!(loaded.listed_hardware_id(&serial).as_ref().map(HardwareId::as_str), Some("5C:CF:7F:00:00:01"));
     assert_eq!(loaded.listed(&serial).get("lot"), Some(&"7"));
     assert_eq!(loaded.listed_hardware_id(&loaded.check("QD-10").expect("is listed")), None);
     for other in ["QD-3", "QD-", "QD-100", "QD", "A", "Z"] {
@@ -230,7 +233,7 @@ fn a_list_is_looked_up_and_keeps_its_columns() {
         &mut |_| Err(String::new()),
     );
     let both = both.expect("loads");
-    let board = |text: &str| both.listed_hardware_id(&both.check(text).expect(text)).map(str::to_owned);
+    let board = |text: &str| both.listed_hardware_id(&both.check(text).expect(text)).map(|board| board.to_string());
     assert_eq!((board("A-007").as_deref(), board("B-8").as_deref()), (Some("AA"), Some("BB")));
     assert!(both.check("A-7").is_err(), "a part keeps its zeros");
     assert_eq!(both.listed(&both.check("A-8").expect("is listed")).get("lot"), Some(&"9"));

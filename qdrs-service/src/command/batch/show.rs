@@ -167,7 +167,7 @@ fn print_csv(books: &Books, out: &mut impl Write) -> Result<()> {
             text(&made.station),
             text(&made.slot),
             made.evidence.map(|evidence| evidence.to_string()).unwrap_or_default(),
-            text(&made.hardware_id),
+            made.hardware_id.as_ref().map(ToString::to_string).unwrap_or_default(),
             made.device_id.clone(),
             text(&made.reason),
         ];

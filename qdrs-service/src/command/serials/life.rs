@@ -164,7 +164,7 @@ fn print(record: &Record, code: &str, out: &mut impl Write) -> io::Result<()> {
         ("station", reservation.station.clone()),
         ("slot", reservation.slot.clone()),
         ("batch", reservation.batch.clone()),
-        ("hardware id", reservation.hardware_id.clone()),
+        ("hardware id", reservation.hardware_id.as_ref().map(ToString::to_string)),
         ("evidence", evidence),
         ("fingerprint", fingerprint.map(ToString::to_string)),
         ("reservation", Some(reservation.id.to_string())),

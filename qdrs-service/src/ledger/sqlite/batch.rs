@@ -243,7 +243,7 @@ fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
         station: row.get(4)?,
         slot: row.get(5)?,
         evidence: read::optional_word(row, 6)?,
-        hardware_id: row.get(7)?,
+        hardware_id: read::board(row, 7)?,
         device_id: row.get(8)?,
         reason: row.get(9)?,
         columns: read::columns(row, 10)?,

@@ -4,7 +4,11 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, TransactionBehavior};
+use qdrs_core::hardware_id::HardwareId;
+use rusqlite::{
+    Connection, TransactionBehavior,
+    functions::{Context, FunctionFlags},
+};
 
 use super::file;
 use crate::ledger::LedgerError;
@@ -17,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0004_hub_is_its_host.sql"),
     include_str!("../../../migrations/sqlite/0005_terms.sql"),
     include_str!("../../../migrations/sqlite/0006_forms.sql"),
+    include_str!("../../../migrations/sqlite/0007_boards.sql"),
 ];
 
 /// The version that this QDRS writes.
@@ -31,6 +36,9 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Le
     if found > known() {
         return Err(LedgerError::Newer { path: path.display().to_string(), found, known: known() });
     }
+    if found < known() {
+        transaction.create_scalar_function("normal_hardware_id", 1, FunctionFlags::SQLITE_UTF8, normal_hardware_id)?;
+    }
     for sql in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
         transaction.execute_batch(sql)?;
     }
@@ -38,4 +46,10 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Le
     transaction.pragma_update(None, "user_version", known())?;
     transaction.commit()?;
     Ok(())
+}
+
+/// For the migrations: the normal form of a hardware id.
+fn normal_hardware_id(context: &mut Context<'_>) -> rusqlite::Result<Option<String>> {
+    let text: Option<String> = context.get(0)?;
+    Ok(text.and_then(|text| HardwareId::from_record(&text)).map(|id| id.to_string()))
 }

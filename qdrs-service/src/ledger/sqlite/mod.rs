@@ -18,6 +18,7 @@ use qdrs_core::{
     access::KeyId,
     api::{Evidence, State},
     connection_string::Fingerprint,
+    hardware_id::HardwareId,
 };
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -25,7 +26,7 @@ use uuid::Uuid;
 
 use super::{
     Access, AccessState, By, JobHash, Ledger, LedgerError, Made, NotConfirmed, NotReserved, NotReworked, PolicyLimits, Record,
-    Reservation, SentBy, SerialsAtHost, Standing, Tombstone,
+    Reservation, SentBy, SerialsAtHost, SharedBoard, Standing, Tombstone,
     audit::Entry,
     batch::{Batch, Books, NewBatch, NotDone},
     forms::{Form, Moves},
@@ -333,8 +334,17 @@ impl Ledger for SqliteLedger {
         })
     }
 
-    fn board_made_as(&self, product: String, hardware_id: String) -> Boxed<'_, Result<Option<Made>, LedgerError>> {
-        Box::pin(self.read(move |connection| read::confirmed_board(connection, &product, &hardware_id)))
+    fn board_made_as_other(
+        &self,
+        product: String,
+        hardware_id: HardwareId,
+        than: Made,
+    ) -> Boxed<'_, Result<Option<Made>, LedgerError>> {
+        Box::pin(self.read(move |connection| read::board_made_as_other(connection, &product, &hardware_id, &than)))
+    }
+
+    fn shared_boards(&self) -> Boxed<'_, Result<Vec<SharedBoard>, LedgerError>> {
+        Box::pin(self.read(read::shared_boards))
     }
 
     fn access(&self, key_id: KeyId) -> Boxed<'_, Result<Option<Access>, LedgerError>> {
@@ -424,7 +434,7 @@ impl Ledger for SqliteLedger {
         id: Uuid,
         key: Fingerprint,
         evidence: Evidence,
-        hardware_id: Option<String>,
+        hardware_id: Option<HardwareId>,
     ) -> Boxed<'_, Result<jiff::Timestamp, NotConfirmed>> {
         Box::pin(self.write(move |connection| write::confirm(connection, id, key, evidence, hardware_id)))
     }

@@ -7,6 +7,7 @@ use qdrs_core::{
     access::{KeyId, PublicOpeningKey},
     api::State,
     connection_string::Fingerprint,
+    hardware_id::HardwareId,
     hub::host,
 };
 use rusqlite::{
@@ -16,7 +17,9 @@ use rusqlite::{
 use uuid::Uuid;
 
 use super::{access, batch, forms};
-use crate::ledger::{JobHash, Life, Made, Record, Reservation, SentBy, SerialsAtHost, Standing, Tombstone, audit::Entry};
+use crate::ledger::{
+    JobHash, Life, Made, Record, Reservation, SentBy, SerialsAtHost, SharedBoard, Standing, Tombstone, audit::Entry,
+};
 
 const COLUMNS: &str = "id, policy, serial, serial_sent, device_id, hub, hub_host, key_id, job_hash, recipient, station, slot, batch, \
                        product, hardware_id, replaces, reserved_at, state, since, fingerprint, evidence, reason, columns, \
@@ -39,12 +42,43 @@ pub(super) fn by_id(connection: &Connection, id: Uuid) -> rusqlite::Result<Optio
     one(connection, "id = ?1", [id.to_string()])
 }
 
-/// The serial that the board was confirmed as, if it was.
-pub(super) fn confirmed_board(connection: &Connection, product: &str, hardware_id: &str) -> rusqlite::Result<Option<Made>> {
+/// A serial was made on its board from the confirmation on, also when it is scrapped; a release frees the board.
+pub(super) fn board_made_as_other(
+    connection: &Connection,
+    product: &str,
+    hardware_id: &HardwareId,
+    than: &Made,
+) -> rusqlite::Result<Option<Made>> {
     connection
-        .prepare_cached("SELECT policy, serial FROM reservation WHERE product = ?1 AND hardware_id = ?2 AND state = 'confirmed'")?
-        .query_row([product, hardware_id], |row| Ok(Made { policy: row.get(0)?, serial: row.get(1)? }))
+        .prepare_cached(
+            "SELECT policy, serial FROM reservation WHERE product = ?1 AND hardware_id = ?2 \
+             AND evidence IS NOT NULL AND state <> 'released' AND NOT (policy = ?3 AND serial = ?4) LIMIT 1",
+        )?
+        .query_row([product, hardware_id.as_str(), &than.policy, &than.serial], |row| {
+            Ok(Made { policy: row.get(0)?, serial: row.get(1)? })
+        })
         .optional()
+}
+
+pub(super) fn shared_boards(connection: &Connection) -> rusqlite::Result<Vec<SharedBoard>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT r.hardware_id, r.product, r.serial FROM reservation one JOIN reservation r ON r.product = one.product \
+         AND r.hardware_id = one.hardware_id AND r.evidence IS NOT NULL AND r.state <> 'released' \
+         WHERE one.board_no > 0 AND one.state <> 'released' ORDER BY r.product, r.hardware_id, r.serial",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut found: Vec<SharedBoard> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Some(hardware_id) = board(row, 0)? else { continue };
+        let (product, serial) = (row.get::<_, String>(1)?, row.get(2)?);
+        match found.last_mut().filter(|last| last.product == product && last.hardware_id == hardware_id) {
+            Some(last) => last.serials.push(serial),
+            None => found.push(SharedBoard { hardware_id, product, serials: vec![serial] }),
+        }
+    }
+    // Once all but one are released, nothing is shared any more.
+    found.retain(|shared| shared.serials.len() > 1);
+    Ok(found)
 }
 
 pub(super) fn audit(connection: &Connection, from: u64, count: usize) -> rusqlite::Result<Vec<Entry>> {
@@ -172,12 +206,12 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         slot: row.get(11)?,
         batch: row.get(12)?,
         product: row.get(13)?,
-        hardware_id: row.get(14)?,
+        hardware_id: board(row, 14)?,
         replaces: optional_word(row, 15)?,
         reserved_at: time(row, 16)?,
         columns: columns(row, 22)?,
         least_evidence: optional_word(row, 23)?,
-        listed_board: row.get(24)?,
+        listed_board: board(row, 24)?,
     };
     let fingerprint = || row.get(19).map(Fingerprint::from_bytes);
     let reason = || row.get::<_, Option<String>>(21).map(Option::unwrap_or_default);
@@ -212,6 +246,11 @@ where
         ValueRef::Null => Ok(None),
         _ => word(row, column).map(Some),
     }
+}
+
+/// A board, if one is known.
+pub(super) fn board(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<HardwareId>> {
+    Ok(row.get::<_, Option<String>>(column)?.and_then(|text| HardwareId::from_record(&text)))
 }
 
 /// The further columns of the station's list.

@@ -159,6 +159,38 @@ async fn says_what_was_kept(ledger: &SqliteLedger) {
     assert!(check_chain(1, [0; 32], &ledger.audit(1, 100).await.unwrap()).is_ok());
 }
 
+/// Version 6 and older took each spelling of a board for a board of its own, and a scrapped serial's board for free.
+#[tokio::test]
+async fn boards_of_an_old_ledger_are_folded_and_those_that_are_one_are_kept_and_told() {
+    let (_folder, path) = kept(3);
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(
+        "UPDATE reservation SET hardware_id = '5c:cf:7f:00:00:01' WHERE serial = '7';
+         UPDATE reservation SET hardware_id = '5CCF7F000001' WHERE serial = '21';
+         CREATE TEMP TABLE another AS SELECT * FROM reservation WHERE serial = '7';
+         UPDATE another SET id = '01936b1a-7c10-7000-8000-0000000000aa', serial = '35', device_id = '35', job_hash = randomblob(32),
+             hardware_id = '5c-cf-7f-00-00-01';
+         INSERT INTO reservation SELECT * FROM another;
+         UPDATE another SET id = '01936b1a-7c10-7000-8000-0000000000bb', serial = '42', device_id = '42',
+             job_hash = randomblob(32), hardware_id = '  ';
+         INSERT INTO reservation SELECT * FROM another;",
+    )
+    .unwrap();
+    drop(old);
+    let ledger = SqliteLedger::open_or_make(&path).unwrap();
+    let board = HardwareId::from_record("5C:CF:7F:00:00:01").unwrap();
+    for (serial, expected) in [("7", Some(&board)), ("21", Some(&board)), ("35", Some(&board)), ("42", None)] {
+        let record = ledger.find_serial("sevens".into(), serial.into()).await.unwrap().expect("nothing is lost");
+        assert_eq!(record.reservation.hardware_id.as_ref(), expected, "{serial}");
+    }
+    let shared = ledger.shared_boards().await.unwrap();
+    let serials = ["21", "35", "7"].map(str::to_owned).to_vec();
+    assert_eq!(shared, [SharedBoard { hardware_id: board.clone(), product: "sevens".into(), serials }]);
+    assert!(shared[0].in_words().contains("`21` and as `35` and as `7`"), "{}", shared[0].in_words());
+    let than = Made { policy: "sevens".into(), serial: "49".into() };
+    assert!(ledger.board_made_as_other("sevens".into(), board, than).await.unwrap().is_some(), "it becomes no fourth one");
+}
+
 /// What this version writes says the same. With `QDRS_TEST_KEEP` set its file is kept, once for each migration.
 #[tokio::test]
 async fn this_versions_ledger_says_what_the_third_ones_did() {
@@ -210,7 +242,7 @@ async fn this_versions_ledger_says_what_the_third_ones_did() {
             slot: None,
             batch: None,
             product: "sevens".into(),
-            hardware_id: Some(format!("hw-{serial}")),
+            hardware_id: HardwareId::from_record(&format!("hw-{serial}")),
             columns: [("colour".to_owned(), "blue".to_owned())].into(),
             replaces: None,
             least_evidence: Some(Evidence::ReadBack),

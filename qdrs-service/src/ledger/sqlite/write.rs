@@ -4,13 +4,14 @@ use jiff::Timestamp;
 use qdrs_core::{
     api::{Evidence, State},
     connection_string::Fingerprint,
+    hardware_id::HardwareId,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::{access, batch, end, forms, read};
 use crate::ledger::{
-    LedgerError, Life, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation,
+    LedgerError, Life, Made, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation,
     audit::{self, Deed},
 };
 
@@ -110,7 +111,7 @@ fn insert(
     if let Some(record) = read::by_device(connection, &new.hub_host, &new.device_id)? {
         return Err(NotReserved::DeviceIdTaken(Box::new(record)));
     }
-    if let Some((hardware_id, serial)) = board_elsewhere(connection, &new, new.hardware_id.as_deref())? {
+    if let Some((hardware_id, serial)) = board_elsewhere(connection, &new, new.hardware_id.as_ref())? {
         return Err(NotReserved::BoardTaken { hardware_id, serial });
     }
     let Charge { limits, place, day } = charge;
@@ -142,13 +143,13 @@ fn insert(
             new.slot,
             new.batch,
             new.product,
-            new.hardware_id,
+            new.hardware_id.as_ref().map(HardwareId::as_str),
             day,
             new.replaces.map(|id| id.to_string()),
             at,
             columns,
             new.least_evidence.map(Evidence::as_str),
-            new.listed_board,
+            new.listed_board.as_ref().map(HardwareId::as_str),
         ])?;
     keep_key(connection, new.id, key)?;
     entry(connection, &new, "reserved", new.reserved_at, detail.map(str::to_owned))?;
@@ -243,17 +244,20 @@ pub(super) fn confirm(
     id: Uuid,
     key: Fingerprint,
     evidence: Evidence,
-    hardware_id: Option<String>,
+    hardware_id: Option<HardwareId>,
 ) -> Result<Timestamp, NotConfirmed> {
     let Some(record) = read::by_id(connection, id)? else { return Err(NotConfirmed::Elsewhere(None)) };
     match record.life {
         Life::Issued { fingerprint } if fingerprint == key => {}
-        Life::Confirmed { fingerprint, .. } if fingerprint == key => return Ok(record.since),
+        Life::Confirmed { fingerprint, .. } if fingerprint == key => {
+            add_board(connection, &record.reservation, hardware_id)?;
+            return Ok(record.since);
+        }
         _ => return Err(NotConfirmed::Elsewhere(Some(Box::new(record)))),
     }
     let hardware_id = hardware_id.or_else(|| record.reservation.hardware_id.clone());
     let reservation = &record.reservation;
-    if let Some((hardware_id, serial)) = board_elsewhere(connection, reservation, hardware_id.as_deref())? {
+    if let Some((hardware_id, serial)) = board_elsewhere(connection, reservation, hardware_id.as_ref())? {
         return Err(NotConfirmed::BoardTaken { hardware_id, serial });
     }
     let now = Timestamp::now();
@@ -262,22 +266,45 @@ pub(super) fn confirm(
             "UPDATE reservation SET state = 'confirmed', since = ?2, evidence = ?3, hardware_id = ?4 \
              WHERE id = ?1 AND state = 'issued' AND fingerprint = ?5",
         )?
-        .execute(params![id.to_string(), now.as_millisecond(), evidence.as_str(), hardware_id, key.as_bytes()])?;
+        .execute(params![
+            id.to_string(),
+            now.as_millisecond(),
+            evidence.as_str(),
+            hardware_id.as_ref().map(HardwareId::as_str),
+            key.as_bytes()
+        ])?;
     entry(connection, &record.reservation, "confirmed", now, Some(evidence.as_str().to_owned()))?;
     // As it will be read back: the ledger keeps milliseconds.
     read::millis(now.as_millisecond()).map_err(|error| LedgerError::Damaged { what: error.to_string() }.into())
+}
+
+/// A confirmation that comes again: a board that was not known before is added, and another one than before is refused.
+fn add_board(connection: &Connection, of: &Reservation, hardware_id: Option<HardwareId>) -> Result<(), NotConfirmed> {
+    let Some(hardware_id) = hardware_id else { return Ok(()) };
+    match &of.hardware_id {
+        Some(confirmed) if *confirmed == hardware_id => return Ok(()),
+        Some(confirmed) => return Err(NotConfirmed::OtherBoard { confirmed: confirmed.clone() }),
+        None => {}
+    }
+    if let Some((hardware_id, serial)) = board_elsewhere(connection, of, Some(&hardware_id))? {
+        return Err(NotConfirmed::BoardTaken { hardware_id, serial });
+    }
+    connection
+        .prepare_cached("UPDATE reservation SET hardware_id = ?2 WHERE id = ?1 AND state = 'confirmed' AND hardware_id IS NULL")?
+        .execute(params![of.id.to_string(), hardware_id.as_str()])?;
+    Ok(entry(connection, of, "board-added", Timestamp::now(), Some(hardware_id.to_string()))?)
 }
 
 /// The board and the other serial that it was confirmed as, if it was.
 fn board_elsewhere(
     connection: &Connection,
     of: &Reservation,
-    hardware_id: Option<&str>,
-) -> rusqlite::Result<Option<(String, String)>> {
+    hardware_id: Option<&HardwareId>,
+) -> rusqlite::Result<Option<(HardwareId, String)>> {
     let Some(hardware_id) = hardware_id else { return Ok(None) };
-    let made = read::confirmed_board(connection, &of.product, hardware_id)?;
-    let other = made.filter(|made| (&made.policy, &made.serial) != (&of.policy, &of.serial));
-    Ok(other.map(|other| (hardware_id.to_owned(), other.serial)))
+    let than = Made { policy: of.policy.clone(), serial: of.serial.clone() };
+    let other = read::board_made_as_other(connection, &of.product, hardware_id, &than)?;
+    Ok(other.map(|other| (hardware_id.clone(), other.serial)))
 }
 
 /// Conditional updates: whoever would pass a limit changes nothing.

@@ -41,7 +41,7 @@ async fn a_listed_board_holds_without_its_policy() {
     let mine = world.station("line-1", |access| access.policy = "listed".into()).await;
     let (registration, key) = world.register(&mine, "QD-1", "a").await.unwrap();
     world.restart_without_policies();
-    let other = RegisterRequest { hardware_id: Some("AA:BB:CC:DD:EE:02".into()), ..Default::default() };
+    let other = RegisterRequest { hardware_id: HardwareId::from_record("AA:BB:CC:DD:EE:02"), ..Default::default() };
     assert_eq!(world.register_with(&mine, "QD-1", "a", other).await.unwrap_err(), Code::WrongBoard);
     for (board, refused) in [(Some("AA:BB:CC:DD:EE:02"), true), (None, true), (Some("aabbccddee01"), false)] {
         let confirmed = world.confirm_with(&mine, "QD-1", &registration, &key, Evidence::DeviceChecked, board).await;

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use qdrs_core::{
     api::{ConfirmRequest, Evidence, RegisterRequest},
     client::{Client, ClientOptions},
+    hardware_id::HardwareId,
 };
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -91,7 +92,7 @@ async fn make(client: &Client, serial: &str, caller: usize, work: Work) -> Resul
         station: Some("bench".to_owned()),
         slot: Some(format!("slot-{caller}")),
         batch: Some("bench-batch".to_owned()),
-        hardware_id: Some(format!("hw-{serial}")),
+        hardware_id: HardwareId::from_record(&format!("hw-{serial}")),
         ..RegisterRequest::default()
     };
     let registered = client.register(serial, Uuid::now_v7(), &request).await?;
