@@ -6,26 +6,32 @@
 //! [`Journal::append`] is the only place that writes, and returns when the line is on the disk: what has been told to the
 //! service or to a device was written here before. Credentials stand in it as they came, sealed to the access code.
 //!
+//! A station is its journal: it carries a UUID ([`identity`]), and notices when it was copied or restored.
+//!
 //! Knows neither the service nor devices; what follows from a state is `station/`'s to decide.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions},
     io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use qdrs_core::{
-    api::{Code, Registration},
+    api::{Code, Registration, SerialStatus},
     explain::Explain,
 };
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+mod identity;
 mod state;
 
+pub use identity::{Because, Maker, Place};
+use identity::{Identity, Lock, Mark};
 pub use state::{Attempt, Dead, Entry, Failure, JobState, Phase, Step, Verdict, Written};
 
 /// The version that this QDRS writes, and the newest that it reads.
@@ -44,6 +50,16 @@ const AFTER_CRC: &[u8] = b"\",\"entry\":";
 /// What ends each line, after the entry.
 const END: &[u8] = b"}\n";
 const CRC_DIGITS: usize = 8;
+
+/// What a person has to know of a copied journal.
+const COPIED: &str = "this station's journal is a copy: it goes on as a station of its own, and what it holds as begun is left to the \
+                      station that began it, unless you say `--take-over REASON`";
+/// The same of one that was restored.
+const RESTORED: &str = "this station's journal lacks what was noted since, as after a restore from a backup: what it holds as begun may \
+                        be done by now and is left as it is, unless you say `--take-over REASON`";
+/// The same of one that was lost.
+const LOST: &str = "this station's journal is gone, and a new one is begun: what the lost one had open is taken over, and its old \
+                    credentials die";
 
 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
@@ -153,8 +169,10 @@ struct Header {
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    /// Held as long as the journal is open; a file beside it, so that `report` can read meanwhile on every platform.
-    _lock: File,
+    /// Held as long as the journal is open.
+    lock: Lock,
+    /// What a person has to know of how it was found.
+    notice: Option<&'static str>,
     book: Mutex<Book>,
     /// How many lines are known to be on the disk.
     synced: Mutex<u64>,
@@ -190,13 +208,14 @@ impl Journal {
             .map_err(io("opened"))?;
         // Two names of one file must meet at one lock.
         let path = path.canonicalize().map_err(io("opened"))?;
-        let lock = lock(&path)?;
+        let lock = Lock::take(&path)?;
 
         let io = |doing: &'static str| {
             let path = path.clone();
             move |source| JournalError::Io { path, doing, source }
         };
-        let found = read(&path, &mut BufReader::new(&file), Some(service))?;
+        let mark = lock.mark();
+        let found = read(&path, &mut BufReader::new(&file), Some(service), mark.as_ref().map(|mark| mark.lines))?;
         let mut book = Book {
             file: file.try_clone().map_err(io("opened"))?,
             bytes: found.bytes,
@@ -214,11 +233,14 @@ impl Journal {
                 Header { journal: "qdrs".into(), version: VERSION.into(), service: service.into(), made_at: Timestamp::now() };
             book.write(&header).map_err(io("written"))?;
         }
-        if found.torn || found.lines == 0 {
+        let notice = book.take_identity(Place::of(&file), mark, found.chain).map_err(io("written"))?;
+        book.records.live = true;
+        if found.torn || book.lines > found.lines {
             file.sync_all().map_err(io("written"))?;
             crate::secret_file::sync_folder_of(&path).map_err(io("written"))?;
         }
-        Ok(Self { path, _lock: lock, synced: Mutex::new(book.lines), book: Mutex::new(book), syncing: file })
+        lock.set_mark(&book.records.identity, book.lines, book.crc).map_err(io("written"))?;
+        Ok(Self { path, lock, notice, synced: Mutex::new(book.lines), book: Mutex::new(book), syncing: file })
     }
 
     /// Where it is.
@@ -249,9 +271,9 @@ impl Journal {
             return Ok(());
         }
         // Whoever wrote while another caller's sync ran is covered by this one.
-        let (written, broken) = {
+        let (written, crc, broken) = {
             let book = self.book();
-            (book.lines, book.broken)
+            (book.lines, book.crc, book.broken)
         };
         if broken {
             return Err(JournalError::Broken { path: self.path.clone() });
@@ -262,7 +284,44 @@ impl Journal {
             return Err(self.unwritten(source));
         }
         *synced = written;
+        // A mark that is behind is as good as one that was written before a power cut.
+        if let Err(error) = self.lock.set_mark(&self.book().records.identity, written, crc) {
+            tracing::debug!(%error, "the lock file does not take how far the journal has come");
+        }
         Ok(())
+    }
+
+    /// Names it, and with it this station: nobody else's journal has this id.
+    pub fn id(&self) -> Option<Uuid> {
+        self.book().records.identity.id
+    }
+
+    /// What a person has to know of how it was found: copied, restored, or lost and begun anew.
+    pub fn notice(&self) -> Option<&'static str> {
+        self.notice
+    }
+
+    /// How many jobs were begun under its id. The service can't know of more.
+    pub fn jobs(&self) -> u64 {
+        self.book().records.identity.jobs
+    }
+
+    /// The service knows of more than this journal does: it was restored or copied. It goes on under another id, and what it
+    /// holds as begun is no longer its own. Returns what a person has to know.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::append`].
+    pub fn renew(&self) -> Result<&'static str, JournalError> {
+        let place = self.book().records.identity.place.clone();
+        let step = Step::Identity { id: Uuid::new_v4(), place, because: Because::Restored, lost: Vec::new() };
+        self.append(Entry::new("", step))?;
+        Ok(RESTORED)
+    }
+
+    /// How the journal that made a registration stands to this one.
+    pub fn maker(&self, journal: Option<Uuid>) -> Maker {
+        self.book().records.identity.maker(journal)
     }
 
     /// What is known of a serial, by the text it was sent as or by its normal form.
@@ -287,7 +346,7 @@ impl Journal {
     /// When it is not there, damaged, or newer.
     pub fn read(path: &Path) -> Result<Records, JournalError> {
         let file = File::open(path).map_err(|source| JournalError::Io { path: path.to_owned(), doing: "read", source })?;
-        Ok(read(path, &mut BufReader::new(file), None)?.records)
+        Ok(read(path, &mut BufReader::new(file), None, None)?.records)
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -300,6 +359,26 @@ impl Journal {
 }
 
 impl Book {
+    /// Gives the journal in that file an id if it has none, or none that it may go on with. Returns what a person has to know.
+    fn take_identity(&mut self, here: Place, mark: Option<Mark>, chain: Option<u32>) -> std::io::Result<Option<&'static str>> {
+        let fresh = self.records.entries == 0;
+        let Some(because) = self.records.identity.change(&here, mark.as_ref(), chain, fresh) else { return Ok(None) };
+        let lost = match (because, mark) {
+            (Because::Begun, Some(mark)) => [vec![mark.journal], mark.lost].concat(),
+            _ => Vec::new(),
+        };
+        let notice = match because {
+            Because::Copied => Some(COPIED),
+            Because::Restored => Some(RESTORED),
+            Because::Begun if !lost.is_empty() => Some(LOST),
+            Because::Begun => None,
+        };
+        let entry = Entry::new("", Step::Identity { id: Uuid::new_v4(), place: here, because, lost });
+        self.write(&entry)?;
+        self.records.apply(entry);
+        Ok(notice)
+    }
+
     /// Appends one line; on a failure takes back what was written of it.
     fn write(&mut self, entry: &impl Serialize) -> std::io::Result<()> {
         let (line, crc) = encode(entry, self.crc)?;
@@ -324,9 +403,22 @@ pub struct Records {
     /// Key id of an access code -> the number of the last of its releases that was noted.
     heard: HashMap<String, u64>,
     entries: u64,
+    identity: Identity,
+    /// Is what comes now noted by this very process?
+    live: bool,
 }
 
 impl Records {
+    /// How the journal that made a registration stands to this one. One without an id knows its own by the attempt.
+    pub fn maker_of(&self, status: &SerialStatus) -> Maker {
+        let known = || self.state(&status.serial).filter(|state| !state.foreign).and_then(|state| state.reservation);
+        match status.journal {
+            _ if !status.yours => Maker::Other,
+            None if status.reservation.is_some() && known() == status.reservation => Maker::This,
+            journal => self.identity.maker(journal),
+        }
+    }
+
     /// What is known of a serial, by the text it was sent as or by its normal form.
     pub fn state(&self, serial: &str) -> Option<&JobState> {
         self.states.get(serial).or_else(|| self.states.get(self.sent_as.get(serial)?))
@@ -340,9 +432,20 @@ impl Records {
     }
 
     fn apply(&mut self, entry: Entry) {
-        if let Step::Heard { code, releases } = entry.step {
-            self.heard.insert(code, releases);
-            return;
+        match entry.step {
+            Step::Heard { code, releases } => {
+                self.heard.insert(code, releases);
+                return;
+            }
+            Step::Identity { id, place, because, lost } => {
+                if because != Because::Begun {
+                    self.states.values_mut().for_each(|state| state.foreign = true);
+                }
+                self.identity.becomes(id, place, because, lost);
+                return;
+            }
+            Step::Job { .. } => self.identity.jobs += 1,
+            _ => {}
         }
         if let Step::Registered { registration } = &entry.step {
             let Registration { serial, .. } = &**registration;
@@ -352,7 +455,11 @@ impl Records {
         }
         self.entries += 1;
         let order = self.entries;
-        self.states.entry(entry.serial.clone()).or_insert_with(|| JobState::new(&entry.serial, entry.at, order)).apply(entry);
+        let live = self.live;
+        self.states
+            .entry(entry.serial.clone())
+            .or_insert_with(|| JobState::new(&entry.serial, entry.at, order))
+            .apply(entry, live);
     }
 }
 
@@ -365,10 +472,12 @@ struct Found {
     crc: u32,
     /// Something follows the whole lines: the start of a line that never got finished.
     torn: bool,
+    /// The CRC of the line that was asked for, if it is there.
+    chain: Option<u32>,
 }
 
-fn read(path: &Path, from: &mut impl BufRead, service: Option<&str>) -> Result<Found, JournalError> {
-    let mut found = Found { records: Records::default(), bytes: 0, lines: 0, crc: 0, torn: false };
+fn read(path: &Path, from: &mut impl BufRead, service: Option<&str>, chain_of: Option<u64>) -> Result<Found, JournalError> {
+    let mut found = Found { records: Records::default(), bytes: 0, lines: 0, crc: 0, torn: false, chain: None };
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -408,6 +517,9 @@ fn read(path: &Path, from: &mut impl BufRead, service: Option<&str>) -> Result<F
             found.records.apply(entry);
         }
         (found.bytes, found.lines, found.crc) = (found.bytes + line.len() as u64, number, crc);
+        if chain_of == Some(number) {
+            found.chain = Some(crc);
+        }
     }
 }
 
@@ -470,24 +582,6 @@ fn decode(line: &[u8]) -> Option<(&[u8], u32)> {
         std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|d| matches!(d, b'0'..=b'9' | b'a'..=b'f')))?;
     let text = rest.strip_prefix(AFTER_CRC)?.strip_suffix(END)?;
     Some((text, u32::from_str_radix(digits, 16).ok()?))
-}
-
-fn lock(path: &Path) -> Result<File, JournalError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let io = |source| JournalError::Io { path: path.to_owned(), doing: "opened", source };
-    let file = crate::secret_file::open_private(OpenOptions::new().write(true).create(true).truncate(false), Path::new(&name))
-        .map_err(io)?;
-    // An earlier run may be at its very end, and a child process holds the lock for the moment between its fork and exec.
-    let deadline = Instant::now() + LOCK_WAIT;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_WAIT / 20),
-            Err(TryLockError::WouldBlock) => return Err(JournalError::Busy { path: path.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(io(source)),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -15,15 +15,27 @@ use zeroize::Zeroizing;
 /// The longest secret file that is read, in bytes.
 pub const BYTES_MAX: usize = 64 * 1024;
 
-/// Opens a file; if that makes it, with mode 0600.
+/// Opens a file that is this user's alone: made with mode 0600, and brought to it when it was made otherwise.
 ///
 /// # Errors
 ///
-/// The operating system's.
+/// The operating system's. Another user's file keeps the mode that it has.
 pub fn open_private(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options.open(path)
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let private = std::fs::Permissions::from_mode(0o600);
+        if file.metadata()?.permissions().mode() & 0o077 != 0
+            && let Err(error) = file.set_permissions(private)
+            && error.kind() != io::ErrorKind::PermissionDenied
+        {
+            return Err(error);
+        }
+    }
+    Ok(file)
 }
 
 /// Makes a folder and the missing ones above it, with mode 0700.

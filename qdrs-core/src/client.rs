@@ -247,6 +247,14 @@ impl Client {
         self.get("/v1/access".to_owned(), None).await
     }
 
+    /// The same, and how many registrations that journal has made.
+    ///
+    /// # Errors
+    /// What the service refuses, and what keeps it from answering.
+    pub async fn access_of(&self, journal: Uuid) -> Result<AccessInfo, ClientError> {
+        self.get("/v1/access".to_owned(), Some(format!("journal={journal}"))).await
+    }
+
     async fn put<T: DeserializeOwned>(
         &self,
         path: String,

@@ -45,13 +45,10 @@ impl Bench {
         self.devices.iter().map(PracticeDevice::port_name).collect()
     }
 
-    /// Every connection string that any board holds.
+    /// Every connection string that any board holds. What a killed station has left in part is none.
     pub fn held(&self) -> Vec<DeviceConnectionString> {
         let boards = self.devices.iter().flat_map(PracticeDevice::boards);
-        boards
-            .filter_map(|board| board.holds)
-            .map(|text| DeviceConnectionString::parse(&text).expect("a board holds a connection string"))
-            .collect()
+        boards.filter_map(|board| DeviceConnectionString::parse(&board.holds?).ok()).collect()
     }
 }
 
@@ -100,6 +97,25 @@ impl Station {
             url: url.to_owned(),
             code_file: code_file.to_owned(),
         }
+    }
+
+    /// Another PC onto which the disk of this one was copied.
+    pub fn cloned(&self) -> Self {
+        let clone = Self::new(&self.name, &self.url, &self.code_file);
+        for file in std::fs::read_dir(self.home()).expect("lists").map(|entry| entry.expect("an entry").path()) {
+            if file.is_file() {
+                std::fs::copy(&file, clone.home().join(file.file_name().expect("has a name"))).expect("copies");
+            }
+        }
+        clone
+    }
+
+    /// The same PC, after its user's home was moved.
+    pub fn moved(self) -> Self {
+        let home = tempfile::tempdir().expect("a home");
+        // Onto an empty folder, which it replaces.
+        std::fs::rename(self.home.path(), home.path()).expect("moves");
+        Self { home, name: self.name, url: self.url, code_file: self.code_file }
     }
 
     /// Where its journal is.
@@ -153,13 +169,27 @@ impl Station {
 
     /// `qdrs provision --json --batch …` over the bench's ports.
     pub fn provision(&self, batch: &Path, bench: &Bench) -> Provision {
-        self.provision_at("mxchip", batch, &bench.ports())
+        self.provision_with(batch, bench, &[])
+    }
+
+    /// The same with more flags.
+    pub fn provision_with(&self, batch: &Path, bench: &Bench, flags: &[&str]) -> Provision {
+        self.provision_by(&[&["--device", "mxchip"], flags].concat(), batch, &bench.ports())
+    }
+
+    /// Provisions those serials, to the run's end.
+    pub async fn run_batch(&self, serials: &[String], bench: &Bench) -> Ended {
+        self.provision(&self.batch(serials), bench).ends().await
     }
 
     /// The same for that kind of device at those ports.
     pub fn provision_at(&self, device: &str, batch: &Path, ports: &[String]) -> Provision {
-        let mut command = self.command(&["--json", "provision", "--device", device, "--batch"]);
-        command.arg(batch);
+        self.provision_by(&["--device", device], batch, ports)
+    }
+
+    fn provision_by(&self, flags: &[&str], batch: &Path, ports: &[String]) -> Provision {
+        let mut command = self.command(&["--json", "provision"]);
+        command.args(flags).arg("--batch").arg(batch);
         for port in ports {
             command.args(["--port", port]);
         }

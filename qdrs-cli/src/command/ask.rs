@@ -9,7 +9,11 @@ use qdrs_core::{
 };
 use tokio::task::JoinSet;
 
-use crate::{failure::Failure, journal::Phase, screen::Intent};
+use crate::{
+    failure::Failure,
+    journal::{JobState, Maker, Phase, Records},
+    screen::Intent,
+};
 
 /// Serials that are asked about at the same time. More would only wait for the service's limit, 20 a second for a code unless
 /// the owner sets another.
@@ -57,16 +61,16 @@ pub(super) async fn about_each(
 /// # Errors
 ///
 /// When the service refuses this station, or can't be reached.
-pub(super) fn intent_of(known: Option<Phase>, answer: &Answer) -> Result<Intent, ()> {
+pub(super) fn intent_of(serial: &str, records: &Records, answer: &Answer) -> Result<Intent, ()> {
     match answer {
-        Ok(status) => Ok(match (status.state, known) {
-            (_, Some(Phase::Passed)) => Intent::Skip,
-            (State::Issued, Some(Phase::Written)) => Intent::Confirm,
-            (State::Confirmed, _) if status.yours => Intent::Skip,
-            (State::Reserved | State::Issued, _) if status.yours => Intent::Finish,
-            (State::Confirmed | State::Reserved | State::Issued, _) => Intent::Elsewhere,
-            (State::Released | State::Rejected, _) => Intent::Make,
-            (State::Conflict | State::Releasing | State::Scrapped, _) => Intent::Fail,
+        Ok(status) => Ok(match (status.state, records.state(serial).map(JobState::phase), records.maker_of(status)) {
+            (_, Some(Phase::Passed), _) => Intent::Skip,
+            (State::Issued, Some(Phase::Written), _) => Intent::Confirm,
+            (State::Confirmed, _, Maker::This | Maker::Lost | Maker::Former) => Intent::Skip,
+            (State::Reserved | State::Issued, _, Maker::This | Maker::Lost) => Intent::Finish,
+            (State::Confirmed | State::Reserved | State::Issued, _, _) => Intent::Elsewhere,
+            (State::Released | State::Rejected, _, _) => Intent::Make,
+            (State::Conflict | State::Releasing | State::Scrapped, _, _) => Intent::Fail,
         }),
         Err(error) if error.code() == Code::SerialUnknown => Ok(Intent::Make),
         Err(error) if error.code().scope().stops_the_run() => Err(()),

@@ -18,7 +18,7 @@ use super::ask::{self, Answer};
 use crate::{
     batch::Reading,
     failure::Failure,
-    journal::{JobState, Journal, Records},
+    journal::{Journal, Records},
     outcome::Outcome,
     printer::{Printer, printable},
     progress::Progress,
@@ -135,8 +135,7 @@ async fn ask_service(
     let told = ask::about_each(client, asked, |serial, answer| {
         progress.step();
         let line = lines.next().unwrap_or_default();
-        let known = records.state(&serial).map(JobState::phase);
-        match (ask::intent_of(known, &answer), answer) {
+        match (ask::intent_of(&serial, &records, &answer), answer) {
             (Err(()), Err(error)) => return Err(error.into()),
             (Ok(Intent::Make), _) => to_make += 1,
             (Ok(intent), answer) => answers.extend(meaning(intent, &answer).map(|(kind, clause)| (line, serial, kind, clause))),

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use qdrs_core::{
-    api::Code,
+    api::{AccessInfo, Code},
     client::{Client, ClientOptions, Event, clock_sentence},
 };
 
 use crate::{
     env,
     failure::Failure,
+    journal::Journal,
     keystore,
     outcome::Outcome,
     printer::Printer,
@@ -123,6 +124,23 @@ pub(crate) fn tell(event: Event, printer: Printer) {
         Event::Waiting { why, seconds } => printer.talk(format!("{why}; asking again in {seconds} s")),
         Event::ClockCorrected { seconds } => printer.warn(clock_sentence(seconds)),
     }
+}
+
+/// Who the access code is, asked with the journal that is about to work. A journal that lacks what the service knows of it goes on
+/// under another id from here on. What a person has to know of the journal is told.
+///
+/// # Errors
+///
+/// When the service refuses or can't be asked, or the journal can't be written.
+async fn access_and_journal(client: &Client, journal: &Journal, tell: impl Fn(&str)) -> Result<AccessInfo, Failure> {
+    journal.notice().into_iter().for_each(&tell);
+    let Some(id) = journal.id() else { return Ok(client.access().await?) };
+    let access = client.access_of(id).await?;
+    // Each job is noted before it is sent.
+    if access.journal_registered.is_some_and(|registered| registered > journal.jobs()) {
+        tell(journal.renew()?);
+    }
+    Ok(access)
 }
 
 fn connect_with(settings: &Settings, code: qdrs_core::access::AccessCode, patience: Duration) -> Result<Client, Failure> {

@@ -20,7 +20,7 @@ use crate::{
     device::{self, Kind, Profile},
     failure::Failure,
     interrupt::Interrupt,
-    journal::{Journal, Phase},
+    journal::{Journal, Records},
     outcome::Outcome,
     printer::Printer,
     report::{Format, Report},
@@ -124,7 +124,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer, interrup
 
     check_ports(settings, profile.kind)?;
     let journal = Arc::new(settings.open_journal()?);
-    let access = interrupt.or(client.access()).await?;
+    let access = interrupt.or(super::access_and_journal(&client, &journal, |notice| screen.notice(notice))).await?;
     check(&access, profile.kind)?;
     let slots = slots(settings, &Profile { least: access.least_evidence, ..profile });
     let reported = if args.report.is_some() { serials.clone() } else { Vec::new() };
@@ -250,14 +250,13 @@ async fn dry_run(
     // There may be no journal yet, and a dry run makes none.
     let records = match settings.journal_path() {
         Ok(path) if path.exists() => Journal::read(path)?,
-        _ => crate::journal::Records::default(),
+        _ => Records::default(),
     };
     let mut outcome = Outcome::AllPassed;
     let mut counts = BTreeMap::new();
     let total = serials.len();
     ask::about_each(client, serials.into_iter(), |serial, status| {
-        let known = records.state(&serial).map(crate::journal::JobState::phase);
-        let event = intend(serial, known, status)?;
+        let event = intend(serial, &records, status)?;
         if let Event::Plan { intent, .. } = &event {
             *counts.entry(intent.text()).or_insert(0_usize) += 1;
             if *intent == Intent::Fail {
@@ -278,8 +277,8 @@ async fn dry_run(
 }
 
 /// What would be done with a serial, as an event.
-fn intend(serial: String, known: Option<Phase>, answer: ask::Answer) -> Result<Event, Failure> {
-    match (ask::intent_of(known, &answer), answer) {
+fn intend(serial: String, records: &Records, answer: ask::Answer) -> Result<Event, Failure> {
+    match (ask::intent_of(&serial, records, &answer), answer) {
         (Ok(intent), Ok(status)) => {
             Ok(Event::Plan { serial, intent, state: Some(status.state), station: status.station, fault: None })
         }

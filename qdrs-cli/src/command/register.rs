@@ -30,7 +30,7 @@ use crate::{
     printer::Printer,
     secret_file::{self, ReadError},
     settings::Settings,
-    station::job::{Job, Trouble},
+    station::job::{Elsewhere, Job, Trouble},
 };
 
 /// Register a serial number without a device; its connection string goes to a file.
@@ -75,7 +75,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
         let out = Out::of(&args, std::io::stdout().is_terminal())?;
         let _sandbox = super::provision::sandbox(settings, printer).await?;
         let client = client(settings, printer)?;
-        let (job, _) = job(client, &args, out.evidence(), settings).await?;
+        let (job, _) = job(client, &args, out.evidence(), settings, printer).await?;
         one(&job, &serial, &out, printer).await?;
         if printer.json {
             printer.summary(Outcome::AllPassed);
@@ -92,7 +92,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Resul
     let client = client(settings, printer)?;
     let (batch, examined) = args.reading.batch(&batch, &args.reading.rules_of(&client).await?)?;
     examined.notices().iter().for_each(|notice| printer.talk(notice));
-    let (mut job, permissions) = job(client, &args, Evidence::ReadBack, settings).await?;
+    let (mut job, permissions) = job(client, &args, Evidence::ReadBack, settings, printer).await?;
     if !permissions.contains(&Permission::RegisterBatch) {
         let help = "ask the product owner for a code with the permission `register-batch`, or register one serial after another";
         return Err(Failure::with_help(Code::NotPermitted, "this access code may not register whole batches", help));
@@ -136,8 +136,15 @@ fn client(settings: &Settings, printer: Printer) -> Result<Client, Failure> {
 }
 
 /// What registering takes, and what the access code permits.
-async fn job(client: Client, args: &Args, evidence: Evidence, settings: &Settings) -> Result<(Job, Vec<Permission>), Failure> {
-    let access = client.access().await?;
+async fn job(
+    client: Client,
+    args: &Args,
+    evidence: Evidence,
+    settings: &Settings,
+    printer: Printer,
+) -> Result<(Job, Vec<Permission>), Failure> {
+    let journal = settings.open_journal()?;
+    let access = super::access_and_journal(&client, &journal, |notice| printer.warn(notice)).await?;
     if evidence < access.least_evidence {
         let text = format!(
             "what goes to stdout shows `{evidence}`, the policy `{}` asks for `{}`",
@@ -147,7 +154,7 @@ async fn job(client: Client, args: &Args, evidence: Evidence, settings: &Setting
     }
     let job = Job {
         service: Arc::new(client),
-        journal: Arc::new(settings.open_journal()?),
+        journal: Arc::new(journal),
         station: settings.station.value.clone(),
         batch: None,
         extras: HashMap::new(),
@@ -205,9 +212,11 @@ impl From<Trouble> for Stopped {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::DoneBefore => Self::DoneBefore,
-            Trouble::Elsewhere(station) => {
-                let station = station.map(|name| format!("station `{name}`")).unwrap_or_else(|| "another station".into());
-                Self::Failed(Failure::new(Code::SerialTaken, format!("the serial number is made at {station}")))
+            Trouble::Elsewhere(Elsewhere { station, since }) => {
+                let who = [station.map(|name| format!("`{name}`")), since.map(|time| format!("since {time:.0}"))];
+                let who: Vec<String> = who.into_iter().flatten().collect();
+                let who = if who.is_empty() { String::new() } else { format!(" ({})", who.join(", ")) };
+                Self::Failed(Failure::new(Code::SerialTaken, format!("the serial number was registered by another station{who}")))
             }
             Trouble::Board(fault) | Trouble::Serial(fault) | Trouble::Run(fault) => {
                 Self::Failed(Failure::with_help(fault.row(), fault.message, fault.help))
@@ -247,7 +256,7 @@ fn earlier(job: &Job, state: &JobState, out: &Out) -> Option<(Uuid, DeviceConnec
     let here = attempt.hardware_id == HardwareId::from_record(&out.place()) && attempt.reservation == registration.reservation;
     let in_doubt =
         state.failed.as_ref().is_some_and(|failed| Code::find(&failed.code).is_none_or(|code| code.row().status.is_some()));
-    if !here || in_doubt {
+    if !here || in_doubt || state.is_anothers() {
         return None;
     }
     let credential = job.service.open(&state.serial, state.job, registration).ok()?;
@@ -266,8 +275,16 @@ async fn start_anew_if_released(job: &Job, serial: &str) -> Result<(), Stopped> 
     }
     let serial = job.journal.state(serial).map_or_else(|| serial.to_owned(), |state| state.serial);
     let (key, confirm) = (Uuid::now_v7(), Uuid::now_v7());
-    let step =
-        Step::Job { job: key, confirm, slot: None, batch: None, hardware_id: None, take_over: None, extra: Extra::default() };
+    let step = Step::Job {
+        job: key,
+        confirm,
+        slot: None,
+        batch: None,
+        hardware_id: None,
+        take_over: None,
+        replaces: None,
+        extra: Extra::default(),
+    };
     Ok(job.note(&serial, step).await?)
 }
 

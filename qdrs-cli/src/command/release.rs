@@ -48,6 +48,7 @@ pub async fn run(args: &Args, settings: &mut Settings, printer: Printer) -> Resu
     let client = super::connect_for(settings, PATIENCE)?;
     super::tell_waits(&client, printer);
     let journal = settings.open_journal()?;
+    journal.notice().into_iter().for_each(|notice| printer.warn(notice));
     let here = journal.state(serial);
     // What this station made, unless it knows that it is dead.
     let ours = here.as_ref().and_then(|state| state.reservation);

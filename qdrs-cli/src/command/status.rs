@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     failure::Failure,
-    journal::{JobState, Journal},
+    journal::{JobState, Journal, Maker},
     outcome::Outcome,
     printer::{Printer, printable},
     settings::Settings,
@@ -45,12 +45,13 @@ pub async fn run(args: &Args, settings: &mut Settings, printer: Printer) -> Resu
         printer.event(&event);
         printer.summary(Outcome::AllPassed);
     } else {
-        printer.result(lines(&status, here, &settings.station, &TimeZone::system()));
+        let maker = records.as_ref().map_or(Maker::Other, |records| records.maker_of(&status));
+        printer.result(lines(&status, here, maker, &settings.station, &TimeZone::system()));
     }
     Ok(Outcome::AllPassed)
 }
 
-fn lines(status: &SerialStatus, here: Option<&JobState>, station: &str, zone: &TimeZone) -> String {
+fn lines(status: &SerialStatus, here: Option<&JobState>, maker: Maker, station: &str, zone: &TimeZone) -> String {
     let at = |time: Timestamp| time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
     let mut text = String::new();
     let mut line = |name: &str, value: Option<String>| {
@@ -62,7 +63,11 @@ fn lines(status: &SerialStatus, here: Option<&JobState>, station: &str, zone: &T
     line("state", Some(format!("{} since {}", status.state, at(status.since))));
     line(
         "station",
-        status.station.as_ref().map(|name| if name == station { format!("{name} (this one)") } else { name.clone() }),
+        status.station.as_ref().map(|name| match maker {
+            Maker::Other if name == station => format!("{name} (another one of this name)"),
+            Maker::Other => name.clone(),
+            Maker::This | Maker::Lost | Maker::Former => format!("{name} (this one)"),
+        }),
     );
     line("access code", Some(if status.yours { "this station's".into() } else { "another".to_owned() }));
     line("device id", status.device_id.clone());
@@ -97,10 +102,13 @@ mod tests {
             hub: Some("hub.example".into()),
             evidence: Some(Evidence::ReadBack),
             hardware_id: None,
+            journal: None,
         };
-        let own = lines(&status, None, "line-1", &TimeZone::UTC);
+        let own = lines(&status, None, Maker::This, "line-1", &TimeZone::UTC);
+        let named_alike = lines(&status, None, Maker::Other, "line-1", &TimeZone::UTC);
+        assert!(named_alike.contains("line-1 (another one of this name)"), "{named_alike}");
         (status.yours, status.device_id, status.hub, status.evidence) = (false, None, None, None);
-        insta::assert_snapshot!(format!("{own}\n{}", lines(&status, None, "line-2", &TimeZone::UTC)), @r"
+        insta::assert_snapshot!(format!("{own}\n{}", lines(&status, None, Maker::Other, "line-2", &TimeZone::UTC)), @r"
         serial        QD-00417-8
         state         confirmed since 1970-01-01 00:00:00
         station       line-1 (this one)

@@ -88,6 +88,7 @@ async fn until(settings: &Settings, serial: &str, out: &Path, last: &str) {
         batch: None,
         hardware_id: None,
         take_over: None,
+        replaces: None,
         extra: Default::default(),
     });
     if last == "job" {

@@ -10,6 +10,8 @@ use qdrs_core::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::{Because, Place};
+
 /// One line: what happened with a serial, and when.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Entry {
@@ -51,6 +53,9 @@ pub enum Step {
         /// The reason, when the job takes over an earlier registration.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         take_over: Option<String>,
+        /// Which one it takes over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<Uuid>,
         /// What the batch has beside the serial.
         #[serde(default, skip_serializing_if = "Extra::is_empty")]
         extra: Extra,
@@ -109,6 +114,18 @@ pub enum Step {
         /// What to ask after next.
         releases: u64,
     },
+    /// Of no serial: from here on the journal goes by this id.
+    Identity {
+        /// The id, which the service knows the station by.
+        id: Uuid,
+        /// The file that it is made for.
+        place: Place,
+        /// Why it gets one.
+        because: Because,
+        /// The journals of this place that it follows since they were lost.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lost: Vec<Uuid>,
+    },
     /// Another station has the serial; this one moves on.
     Elsewhere {
         /// Who, if the service said so.
@@ -122,7 +139,7 @@ pub enum Step {
 
 impl Step {
     /// The names that this version knows; a line with another one was written by a newer QDRS.
-    pub(super) const NAMES: [&str; 11] = [
+    pub(super) const NAMES: [&str; 12] = [
         "job",
         "registered",
         "writing",
@@ -134,6 +151,7 @@ impl Step {
         "released",
         "heard",
         "elsewhere",
+        "identity",
     ];
 
     /// The entry's failure, from an error of the table.
@@ -254,8 +272,12 @@ pub struct JobState {
     pub hardware_id: Option<HardwareId>,
     /// The reason, when this job takes over an earlier registration; to be sent with every repeat.
     pub take_over: Option<String>,
+    /// Which registration that is; to be sent with it.
+    pub replaces: Option<Uuid>,
     /// The service's answer, with the sealed credential. Gone once confirmed: nobody needs it then.
     pub registration: Option<Box<Registration>>,
+    /// Was the answer noted by this very process? An older one may be behind: the service says whether it still holds.
+    pub answered_now: bool,
     /// The reservation of the answer.
     pub reservation: Option<Uuid>,
     /// The device's name in the hub.
@@ -272,6 +294,8 @@ pub struct JobState {
     pub elsewhere: Option<Option<String>>,
     /// What was made here was released, and no new job has begun.
     pub released: Option<Dead>,
+    /// Was it begun under an id that the journal no longer goes by? Then whoever goes by it may have gone on with it.
+    pub foreign: bool,
     /// The port where the device that holds the credential was written and, as far as is known, still is. Only of devices
     /// that don't say which board they are.
     pub at_port: Option<String>,
@@ -291,7 +315,9 @@ impl JobState {
             extra: Extra::default(),
             hardware_id: None,
             take_over: None,
+            replaces: None,
             registration: None,
+            answered_now: false,
             reservation: None,
             device_id: None,
             writing: None,
@@ -300,6 +326,7 @@ impl JobState {
             failed: None,
             elsewhere: None,
             released: None,
+            foreign: false,
             at_port: None,
             order,
         }
@@ -309,7 +336,7 @@ impl JobState {
     pub fn phase(&self) -> Phase {
         if self.confirmed_at.is_some() {
             Phase::Passed
-        } else if self.elsewhere.is_some() {
+        } else if self.elsewhere.is_some() || self.is_anothers() {
             Phase::Elsewhere
         } else if self.failed.is_some() {
             // A device that holds its credential but whose confirmation was refused for good is no "written, wait".
@@ -323,16 +350,22 @@ impl JobState {
         }
     }
 
+    /// Is what was begun another station's to go on with? What is on a device is a fact of the world, whoever confirms it.
+    pub fn is_anothers(&self) -> bool {
+        self.foreign && self.confirmed_at.is_none() && (self.written.is_none() || self.failed.is_some())
+    }
+
     /// May some device hold the credential of this job (or part of it) although no verdict says that it is whole?
     pub fn may_be_on_a_device(&self) -> bool {
         self.written.is_none()
             && self.writing.as_ref().is_some_and(|attempt| !matches!(attempt.verdict, Some(Verdict::Untouched)))
     }
 
-    pub(super) fn apply(&mut self, entry: Entry) {
+    /// Takes an entry in. `live`: it is noted by this very process.
+    pub(super) fn apply(&mut self, entry: Entry, live: bool) {
         self.changed_at = entry.at;
         match entry.step {
-            Step::Job { job, confirm, slot, batch, hardware_id, take_over, extra } => {
+            Step::Job { job, confirm, slot, batch, hardware_id, take_over, replaces, extra } => {
                 // A later job without the batch (`provision SERIAL`) takes nothing away.
                 let extra = if extra.is_empty() { std::mem::take(&mut self.extra) } else { extra };
                 let (order, started_at) = (self.order, self.started_at);
@@ -344,6 +377,7 @@ impl JobState {
                     extra,
                     hardware_id,
                     take_over,
+                    replaces,
                     job,
                     confirm,
                     writing,
@@ -358,6 +392,7 @@ impl JobState {
                 self.reservation = Some(registration.reservation);
                 self.device_id = Some(registration.device_id.clone());
                 self.registration = Some(registration);
+                self.answered_now = live;
                 (self.failed, self.elsewhere) = (None, None);
             }
             Step::Writing { reservation, hardware_id, port } => {
@@ -398,7 +433,7 @@ impl JobState {
                 };
             }
             // Of an attempt that another one has followed here, or of no serial.
-            Step::Released { .. } | Step::Heard { .. } => {}
+            Step::Released { .. } | Step::Heard { .. } | Step::Identity { .. } => {}
             Step::Elsewhere { station, since: _ } => self.elsewhere = Some(station),
         }
     }

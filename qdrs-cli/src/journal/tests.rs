@@ -9,6 +9,8 @@ use uuid::Uuid;
 
 use super::*;
 
+mod identity;
+
 const SERVICE: &str = "https://qdrs.example/";
 
 fn registration(serial: &str, reservation: Uuid) -> Box<Registration> {
@@ -25,7 +27,16 @@ fn registration(serial: &str, reservation: Uuid) -> Box<Registration> {
 
 fn job(job: u128) -> Step {
     let (job, confirm) = (Uuid::from_u128(job), Uuid::from_u128(job + 1));
-    Step::Job { job, confirm, slot: Some("1".into()), batch: None, hardware_id: None, take_over: None, extra: Default::default() }
+    Step::Job {
+        job,
+        confirm,
+        slot: Some("1".into()),
+        batch: None,
+        hardware_id: None,
+        take_over: None,
+        replaces: None,
+        extra: Default::default(),
+    }
 }
 
 fn written() -> Step {
@@ -121,7 +132,14 @@ fn only_one_process_works_with_it_and_others_may_read() {
 fn it_is_private_and_a_link_meets_the_same_lock() {
     use std::os::unix::fs::PermissionsExt;
     let (folder, path) = journal_with([]);
-    assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+    for file in ["journal", "journal.lock"].map(|name| folder.path().join(name)) {
+        let mode = || fs::metadata(&file).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        // As an early version made the lock, or a copy came.
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("changes the mode");
+        drop(Journal::open(&path, SERVICE).expect("opens"));
+        assert_eq!(mode(), 0o600, "{}", file.display());
+    }
     let link = folder.path().join("link");
     std::os::unix::fs::symlink(&path, &link).expect("links");
     let _held = Journal::open(&path, SERVICE).expect("opens");
@@ -190,7 +208,16 @@ fn what_the_batch_has_beside_a_serial_is_kept_and_a_later_job_without_it_takes_n
     let journal = Journal::open(&path, SERVICE).expect("opens");
     let extra: qdrs_core::batch::Extra = serde_json::from_str(r#"{"lot":"W47","colour":"red"}"#).expect("reads");
     let Step::Job { job: key, confirm, slot, .. } = job(1) else { panic!("it is a job") };
-    let with = Step::Job { job: key, confirm, slot, batch: None, hardware_id: None, take_over: None, extra: extra.clone() };
+    let with = Step::Job {
+        job: key,
+        confirm,
+        slot,
+        batch: None,
+        hardware_id: None,
+        take_over: None,
+        replaces: None,
+        extra: extra.clone(),
+    };
     journal.append(Entry::new("qd-1", with)).expect("appends");
     journal.append(Entry::new("qd-1", job(2))).expect("appends");
     drop(journal);
@@ -212,19 +239,22 @@ fn a_lost_line_is_found() {
 /// the first line and of the last; between them some, since each cut waits for the disk several times.
 #[test]
 fn a_journal_cut_at_any_byte_opens_with_all_whole_lines() {
-    let (_folder, path) = journal_with(whole_life("qd-1", 10));
+    let (folder, path) = journal_with(whole_life("qd-1", 10));
     let whole = fs::read(&path).expect("reads");
     let first = whole.iter().position(|byte| *byte == b'\n').expect("a header") + 1;
     let last = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').expect("several lines");
     for cut in (0..=first).chain((first + 1..last).step_by(13)).chain(last..=whole.len()) {
         fs::write(&path, &whole[..cut]).expect("writes");
-        let lines = whole[..cut].iter().filter(|byte| **byte == b'\n').count();
+        // What the disk has lost, the lock file has not seen.
+        fs::remove_file(folder.path().join("journal.lock")).expect("is there");
+        // The header and the id are made anew where they were cut.
+        let lines = whole[..cut].iter().filter(|byte| **byte == b'\n').count().max(2);
         let journal = Journal::open(&path, SERVICE).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
-        assert_eq!(journal.book().lines as usize, lines.max(1), "cut at {cut}");
+        assert_eq!((journal.book().lines as usize, journal.notice()), (lines, None), "cut at {cut}");
         journal.append(Entry::new("qd-2", job(90))).expect("appends");
         drop(journal);
         let journal = Journal::open(&path, SERVICE).unwrap_or_else(|error| panic!("cut at {cut}, then appended: {error}"));
-        assert_eq!(journal.book().lines as usize, lines.max(1) + 1, "cut at {cut}");
+        assert_eq!(journal.book().lines as usize, lines + 1, "cut at {cut}");
     }
 }
 
@@ -233,8 +263,7 @@ fn a_journal_cut_at_any_byte_opens_with_all_whole_lines() {
 fn the_first_versions_journal_opens() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("journal");
-    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/journals/v1.jsonl");
-    fs::copy(&old, &path).expect("copies");
+    fs::copy(kept("v1"), &path).expect("copies");
     says_what_was_kept(&path);
 }
 
@@ -252,7 +281,24 @@ fn says_what_was_kept(path: &Path) {
     assert!(journal.state("QD-00003-1").expect("by its normal form").may_be_on_a_device());
 }
 
-/// What this version writes says the same. With `QDRS_TEST_KEEP` set its file is kept, once for each version.
+/// Written by the first version with ids, and never to be edited. Here it is a copy, which has begun nothing of its own.
+#[test]
+fn the_first_journal_with_an_id_opens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal");
+    fs::copy(kept("v1-with-id"), &path).expect("copies");
+    let journal = Journal::open(&path, "https://qdrs.example/").expect("opens");
+    assert_eq!(journal.notice(), Some(COPIED));
+    let phases: Vec<_> = journal.all().iter().map(JobState::phase).collect();
+    let (elsewhere, written) = (Phase::Elsewhere, Phase::Written);
+    assert_eq!(phases, [Phase::Passed, written, elsewhere, elsewhere, elsewhere]);
+}
+
+fn kept(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/data/journals/{name}.jsonl"))
+}
+
+/// What this version writes says the same. With `QDRS_TEST_KEEP` set its file is kept, once for each form of the journal.
 #[test]
 fn this_versions_journal_says_what_the_first_ones_did() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -272,9 +318,8 @@ fn this_versions_journal_says_what_the_first_ones_did() {
     entries.into_iter().flatten().for_each(|entry| journal.append(entry).expect("appends"));
     drop(journal);
     says_what_was_kept(&path);
-    if std::env::var_os("QDRS_TEST_KEEP").is_some() {
-        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/data/journals/v{VERSION}.jsonl"));
-        fs::copy(&path, kept).expect("copies");
+    if let Some(name) = std::env::var_os("QDRS_TEST_KEEP") {
+        fs::copy(&path, kept(&name.to_string_lossy())).expect("copies");
     }
 }
 

@@ -163,6 +163,9 @@ pub struct Ending {
     /// The station that has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub station: Option<String>,
+    /// Since when it has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 impl Ending {
@@ -177,6 +180,7 @@ impl Ending {
             seconds: None,
             fault: None,
             station: None,
+            since: None,
         }
     }
 }

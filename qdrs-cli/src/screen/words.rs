@@ -58,8 +58,14 @@ pub(super) fn big_line(ending: &Ending, colour: bool) -> String {
 /// What stands behind the big line.
 fn small_print(ending: &Ending) -> String {
     let mut parts = Vec::new();
-    if let Some(station) = &ending.station {
-        parts.push(format!("at {}", clean(station)));
+    if ending.verdict == Verdict::Elsewhere {
+        let who = [
+            ending.station.as_deref().map(clean),
+            ending.since.map(|time| format!("since {}", time.strftime("%Y-%m-%d %H:%MZ"))),
+        ];
+        let who: Vec<String> = who.into_iter().flatten().collect();
+        let who = if who.is_empty() { String::new() } else { format!(" ({})", who.join(", ")) };
+        return format!("  registered by another station{who}");
     }
     if let Some(evidence) = ending.evidence {
         parts.push(evidence.to_string());

@@ -18,13 +18,13 @@ use uuid::Uuid;
 
 use super::service::Service;
 use crate::{
-    journal::{Entry, JobState, Journal, Step, Verdict},
+    journal::{Entry, JobState, Journal, Maker, Step, Verdict},
     screen::Fault,
 };
 
 /// The reason of a take-over when a credential may be on a board that is not in the slot.
 pub(super) const MAYBE_ON_ANOTHER_BOARD: &str = "may be on another board";
-/// The reason of a take-over when the service knows a job of this station that its journal does not.
+/// The reason of a take-over when the service knows a job of a journal that this station has lost.
 pub(super) const UNKNOWN_TO_THE_JOURNAL: &str = "the station's journal does not know this job";
 /// How long a confirmation is still tried after something else has ended the run.
 pub(super) const CONFIRM_WHEN_ENDING_MAX: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ pub(crate) struct Ready {
 #[derive(Debug)]
 pub(crate) enum Trouble {
     /// Another station has it; this one moves on.
-    Elsewhere(Option<String>),
+    Elsewhere(Elsewhere),
     /// It was made in an earlier run.
     DoneBefore,
     /// This board can't be made as this serial; the serial itself is well.
@@ -49,6 +49,21 @@ pub(crate) enum Trouble {
     Serial(Fault),
     /// The run can't go on.
     Run(Fault),
+}
+
+/// Who has a serial that is not this station's, as far as the service says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Elsewhere {
+    pub(crate) station: Option<String>,
+    pub(crate) since: Option<Timestamp>,
+}
+
+/// A registration that is taken over.
+#[derive(Debug, Clone, Copy)]
+struct Taking<'a> {
+    reason: &'a str,
+    /// This one and no other.
+    replaces: Option<Uuid>,
 }
 
 /// What all serials of a run share.
@@ -90,7 +105,12 @@ impl Job {
             if state.confirmed_at.is_some() {
                 return Err(Trouble::DoneBefore);
             }
-            if may_be_on_another_board(state, board) {
+            if state.is_anothers() {
+                return self.register_anew(serial, board, slot, None).await;
+            }
+            // Sent perhaps, and never answered: what it asked for comes first. Its credential has reached no board.
+            let unanswered = !state.job.is_nil() && state.reservation.is_none();
+            if !unanswered && may_be_on_another_board(state, board) {
                 // Asking would cost the credential that the journal holds for the board, should it come back.
                 if !self.may_take_over {
                     let fault = Fault::new(
@@ -100,20 +120,25 @@ impl Job {
                     .with_help("put that board in again, or ask the product owner for a code that may take over");
                     return Err(self.failed(serial, fault).await);
                 }
-                return self.register_anew(serial, board, slot, Some(MAYBE_ON_ANOTHER_BOARD)).await;
+                let replaces = state.writing.as_ref().map(|attempt| attempt.reservation);
+                let taking = Taking { reason: MAYBE_ON_ANOTHER_BOARD, replaces };
+                return self.register_anew(serial, board, slot, Some(taking)).await;
             }
             if is_dead(state) {
                 return self.register_anew(serial, board, slot, None).await;
             }
-            // If it is sealed to an access code that this station no longer has, the service says whether it may be had again.
-            if let Some(registration) = state.registration.as_ref().filter(|_| !is_in_doubt(state))
+            // Of an answer that an earlier run has noted the service says whether it still holds: the journal may have been put
+            // back with all else on its disk, and the credential be on a device. So it does of one that is sealed to an access
+            // code that this station no longer has.
+            if let Some(registration) = state.registration.as_ref().filter(|_| state.answered_now && !is_in_doubt(state))
                 && let Ok(credential) = self.service.open(&state.serial, state.job, registration)
             {
                 return Ok(Ready { registration: registration.clone(), credential });
             }
             if !state.job.is_nil() {
                 let board = board.or(state.hardware_id.as_ref());
-                return self.register(state, self.request(&state.serial, board, slot, state.take_over.as_deref()), false).await;
+                let taking = state.take_over.as_deref().map(|reason| Taking { reason, replaces: state.replaces });
+                return self.register(state, self.request(&state.serial, board, slot, taking), false).await;
             }
         }
         self.register_anew(serial, board, slot, None).await
@@ -125,7 +150,7 @@ impl Job {
         serial: &str,
         board: Option<&HardwareId>,
         slot: Option<usize>,
-        take_over: Option<&str>,
+        taking: Option<Taking<'_>>,
     ) -> Result<Ready, Trouble> {
         // What the seal is bound to is the text as it was sent first.
         let serial = self.journal.state(serial).map_or_else(|| serial.to_owned(), |state| state.serial);
@@ -135,24 +160,33 @@ impl Job {
             slot: slot.map(|slot| slot.to_string()),
             batch: self.batch.clone(),
             hardware_id: board.cloned(),
-            take_over: take_over.map(str::to_owned),
+            take_over: taking.map(|taking| taking.reason.to_owned()),
+            replaces: taking.and_then(|taking| taking.replaces),
             extra: self.extras.get(&serial).cloned().unwrap_or_default(),
         };
         self.note(&serial, step).await?;
         let Some(state) = self.journal.state(&serial) else {
             return Err(Trouble::Run(Fault::new(Code::Internal, "the journal does not know what it was just told")));
         };
-        self.register(&state, self.request(&serial, board, slot, take_over), true).await
+        self.register(&state, self.request(&serial, board, slot, taking), true).await
     }
 
-    fn request(&self, serial: &str, board: Option<&HardwareId>, slot: Option<usize>, take_over: Option<&str>) -> RegisterRequest {
+    fn request(
+        &self,
+        serial: &str,
+        board: Option<&HardwareId>,
+        slot: Option<usize>,
+        taking: Option<Taking<'_>>,
+    ) -> RegisterRequest {
         RegisterRequest {
             station: Some(self.station.clone()),
+            journal: self.journal.id(),
             slot: slot.map(|slot| slot.to_string()),
             batch: self.batch.clone(),
             hardware_id: board.cloned(),
             recipient: None,
-            take_over: take_over.map(|reason| TakeOver { reason: reason.to_owned() }),
+            take_over: taking.map(|taking| TakeOver { reason: taking.reason.to_owned() }),
+            replaces: taking.and_then(|taking| taking.replaces),
             columns: self.extras.get(serial).map(Extra::columns).unwrap_or_default(),
         }
     }
@@ -181,40 +215,48 @@ impl Job {
         }
     }
 
-    /// The serial is another job's: done, another station's, or our own that the journal has lost.
+    /// The serial is another job's: done, another station's, or one of a journal that this station has lost.
     async fn taken(&self, state: &JobState, request: RegisterRequest, problem: &Problem) -> Result<Ready, Trouble> {
         let yours = problem.yours == Some(true);
-        let ours = yours && problem.station.as_deref() == Some(self.station.as_str());
+        let maker = self.maker(yours, problem.journal);
         let open = matches!(problem.state, Some(State::Reserved | State::Issued));
         // A job that was never answered knows as little as no job: a `kill -9` may have come right after it was noted.
         let unknown = state.reservation.is_none();
+        if maker == Maker::This && open && unknown {
+            self.refuse_what_stands_twice(&state.serial).await?;
+        }
         let reason = match &self.take_over {
-            // Asked once and refused again: asking for ever would help nobody.
-            _ if !yours || !open || request.take_over.is_some() => None,
+            _ if !yours || !open => None,
+            // Asked by its name and refused: asking for ever would help nobody.
+            _ if request.take_over.is_some() && request.replaces == problem.reservation => None,
             Some(reason) => Some(reason.as_str()),
-            None if !self.may_take_over => None,
-            None if ours && unknown => {
-                self.refuse_what_stands_twice(&state.serial).await?;
-                Some(UNKNOWN_TO_THE_JOURNAL)
-            }
+            None if self.may_take_over && maker == Maker::Lost && unknown => Some(UNKNOWN_TO_THE_JOURNAL),
             None => None,
         };
         if let Some(reason) = reason {
             let (board, slot) = (request.hardware_id.as_ref(), slot_of(&request));
-            return Box::pin(self.register_anew(&state.serial, board, slot, Some(reason))).await;
+            let taking = Taking { reason, replaces: problem.reservation };
+            return Box::pin(self.register_anew(&state.serial, board, slot, Some(taking))).await;
         }
-        match problem.state {
-            Some(State::Confirmed) if ours => {
+        match (problem.state, maker) {
+            (Some(State::Confirmed | State::Reserved | State::Issued) | None, Maker::Other)
+            | (Some(State::Reserved | State::Issued), Maker::Former) => {
+                let (station, since) = (problem.station.clone(), problem.since);
+                self.note(&state.serial, Step::Elsewhere { station: station.clone(), since }).await?;
+                Err(Trouble::Elsewhere(Elsewhere { station, since }))
+            }
+            (Some(State::Confirmed), _) => {
                 let confirmed_at = problem.since.unwrap_or_else(Timestamp::now);
                 self.note(&state.serial, Step::Confirmed { confirmed_at }).await?;
                 Err(Trouble::DoneBefore)
             }
-            Some(State::Confirmed | State::Reserved | State::Issued) | None if !ours => {
-                self.note(&state.serial, Step::Elsewhere { station: problem.station.clone(), since: problem.since }).await?;
-                Err(Trouble::Elsewhere(problem.station.clone()))
-            }
             _ => {
                 let mut fault = Fault::of(&ClientError::Refused(Box::new(problem.clone())));
+                if maker == Maker::This && open && unknown {
+                    let text =
+                        "this station's journal has registered it and does not know of it, as after a restore from a backup";
+                    fault = Fault::new(Code::SerialTaken, text);
+                }
                 if yours && open {
                     fault = fault
                         .with_help("if no device carries it, run again with `--take-over REASON`: the old credential dies first");
@@ -222,6 +264,11 @@ impl Job {
                 Err(self.failed(&state.serial, fault).await)
             }
         }
+    }
+
+    /// How the maker of a registration stands to this station. With another access code it is another one.
+    pub(super) fn maker(&self, yours: bool, journal: Option<Uuid>) -> Maker {
+        if yours { self.journal.maker(journal) } else { Maker::Other }
     }
 
     /// A batch may have one serial in two spellings; the journal then knows the job after all, under the other one.

@@ -16,14 +16,14 @@ use std::{
 };
 
 use qdrs_core::{
-    api::{Code, Evidence, State},
+    api::{Code, Evidence, SerialStatus, State},
     batch::Extra,
     hardware_id::HardwareId,
 };
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    journal::{JobState, Journal},
+    journal::{self, JobState, Journal, Maker},
     outcome::Outcome,
     screen::{Ending, Event, Fault, Screen, Step, Summary, Verdict},
 };
@@ -38,7 +38,7 @@ mod slot;
 mod tests;
 mod visit;
 
-use job::{CONFIRM_WHEN_ENDING_MAX, Job, Ready, Trouble};
+use job::{CONFIRM_WHEN_ENDING_MAX, Elsewhere, Job, Ready, Trouble};
 use link::Link;
 use queue::{Queue, Take, Work};
 pub use service::Service;
@@ -216,7 +216,7 @@ fn sort(journal: &Journal, serials: Vec<String>) -> Before {
             before.done.push(serial);
         } else if state.written.is_some() && state.failed.is_none() {
             before.written.push(serial);
-        } else if state.elsewhere.is_some() {
+        } else if state.elsewhere.is_some() || state.is_anothers() {
             before.elsewhere.push(serial);
         } else {
             // A board that held what was released gets its own serial again.
@@ -279,16 +279,38 @@ impl Shop {
     async fn look_elsewhere(&self, serial: String) {
         let status = tokio::select! {
             biased;
-            () = self.ended() => return self.with_queue(|queue| queue.back_last(Work::new(serial))),
+            () = self.ended() => return self.back_last(serial),
             status = self.job.service.status(&serial) => status,
         };
+        let open = |state| matches!(state, State::Reserved | State::Issued);
+        let maker = |status: &SerialStatus| self.job.maker(status.yours, status.journal);
         match status {
-            Ok(status) if matches!(status.state, State::Reserved | State::Issued | State::Confirmed) && !status.yours => {
-                self.settle(Ending { station: status.station, ..Ending::of(&serial, Verdict::Elsewhere) });
+            // Done, by a journal that this station had.
+            Ok(status) if status.state == State::Confirmed && maker(&status) != Maker::Other => {
+                let noted = self.job.note(&serial, journal::Step::Confirmed { confirmed_at: status.since }).await;
+                if let Err(Trouble::Run(fault)) = noted {
+                    self.end(End::Fault(fault));
+                    return self.back_last(serial);
+                }
+                self.settle(Ending::of(&serial, Verdict::DoneBefore));
+            }
+            // A person has said that it is to be taken over, if the access code may.
+            Ok(status) if open(status.state) && status.yours && self.job.take_over.is_some() => self.back_last(serial),
+            Ok(status)
+                if (open(status.state) || status.state == State::Confirmed)
+                    && matches!(maker(&status), Maker::Other | Maker::Former) =>
+            {
+                let elsewhere = Elsewhere { station: status.station, since: Some(status.since) };
+                self.settle(ended_by(&serial, Trouble::Elsewhere(elsewhere)));
             }
             // Free again, our own after all, or not to be asked about: registering will tell.
-            _ => self.with_queue(|queue| queue.back_last(Work::new(serial))),
+            _ => self.back_last(serial),
         }
+    }
+
+    /// A serial that was never in the queue comes into it.
+    fn back_last(&self, serial: String) {
+        self.with_queue(|queue| queue.back_last(Work::new(serial)));
     }
 
     /// Runs all slots until the end.
@@ -533,7 +555,7 @@ impl Shop {
 /// The ending of a serial that came to no device.
 fn ended_by(serial: &str, trouble: Trouble) -> Ending {
     match trouble {
-        Trouble::Elsewhere(station) => Ending { station, ..Ending::of(serial, Verdict::Elsewhere) },
+        Trouble::Elsewhere(Elsewhere { station, since }) => Ending { station, since, ..Ending::of(serial, Verdict::Elsewhere) },
         Trouble::DoneBefore => Ending::of(serial, Verdict::DoneBefore),
         Trouble::Board(fault) | Trouble::Serial(fault) | Trouble::Run(fault) => {
             Ending { fault: Some(fault), ..Ending::of(serial, Verdict::Fail) }

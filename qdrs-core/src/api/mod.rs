@@ -262,9 +262,17 @@ pub struct RegisterRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub recipient: Option<PublicOpeningKey>,
+    /// Names the station's own record of its work, a UUID made with it: two PCs of one name are two stations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Uuid))]
+    pub journal: Option<Uuid>,
     /// Take over an unconfirmed registration of the same access code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub take_over: Option<TakeOver>,
+    /// With `take_over`: the reservation that is taken over, and no other. Needed where another journal made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Uuid))]
+    pub replaces: Option<Uuid>,
     /// What stands beside the serial in the station's list, by the names of its columns; for the owner's books. At most
     /// 16, each name and value at most 200 bytes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -448,6 +456,10 @@ pub struct SerialStatus {
     #[serde(default, deserialize_with = "hardware_id::deserialize_record", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub hardware_id: Option<HardwareId>,
+    /// The journal of the station that registered it, if that named one; only for the code that registered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Uuid))]
+    pub journal: Option<Uuid>,
 }
 
 /// Answer to `GET /v1/access`: who am I, and what is left.
@@ -481,6 +493,10 @@ pub struct AccessInfo {
     pub expires: Option<Timestamp>,
     /// What it may do beyond registering and confirming.
     pub permissions: Vec<Permission>,
+    /// How many registrations of this access code the journal has made that the query names, the dead ones too. A journal that
+    /// has begun fewer jobs lacks some: it was restored or copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal_registered: Option<u64>,
     /// The service's clock.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub time: Timestamp,

@@ -335,6 +335,14 @@ pub struct Problem {
     /// Was it registered with the caller's own access code?
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yours: Option<bool>,
+    /// The journal of the station that registered it, if that named one; only for the code that registered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Uuid))]
+    pub journal: Option<uuid::Uuid>,
+    /// The attempt that stands; only for the code that registered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Uuid))]
+    pub reservation: Option<uuid::Uuid>,
     /// The service's time, RFC 3339; with `clock-skew`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
@@ -357,6 +365,8 @@ impl Problem {
             station: None,
             since: None,
             yours: None,
+            journal: None,
+            reservation: None,
             server_time: None,
         }
     }

@@ -99,6 +99,8 @@ fn problem(status: StatusCode, body: &[u8]) -> Option<Problem> {
         station: text("station"),
         since: member(&document, "since"),
         yours: document.get("yours").and_then(Value::as_bool),
+        journal: member(&document, "journal"),
+        reservation: member(&document, "reservation"),
         server_time: member(&document, "server_time"),
         kind,
         code,

@@ -230,6 +230,27 @@ async fn others_hear_what_their_kind_may_hear() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_station_hears_which_of_its_codes_journals_has_a_serial() {
+    let world = World::new().await;
+    let (line, job) = (world.station("line-1").await, Uuid::now_v7());
+    let (mine, other) = (Uuid::now_v7(), Uuid::now_v7());
+    assert_eq!(world.put(&line, "QD-0001", &format!(r#"{{"station":"bench 3","journal":"{mine}"}}"#)).await.status, 201);
+    let cloned = Holder { code: line.code.clone(), job };
+    let taken: Problem = world.put(&cloned, "QD-0001", &format!(r#"{{"station":"bench 3","journal":"{other}"}}"#)).await.json();
+    assert_eq!((taken.code.as_str(), taken.yours, taken.journal), ("serial-taken", Some(true), Some(mine)));
+    let by_name = format!(
+        r#"{{"journal":"{other}","take_over":{{"reason":"bench 3 burnt"}},"replaces":"{}"}}"#,
+        taken.reservation.expect("it is its own")
+    );
+    assert_eq!(world.put(&cloned, "QD-0001", &by_name.replace("replaces", "ignored")).await.problem(), "serial-taken");
+    assert_eq!(world.put(&cloned, "QD-0001", &by_name).await.status, 201);
+    let info: qdrs_core::api::AccessInfo = world.get(&line, &format!("/v1/access?journal={mine}")).await.json();
+    assert_eq!(info.journal_registered, Some(1));
+    assert_eq!(world.get(&line, "/v1/access?journal=x").await.problem(), "bad-request");
+    assert_eq!(world.put(&line, "QD-0002", r#"{"journal":"x"}"#).await.problem(), "bad-request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_check_has_its_own_word() {
     let world = World::new().await;
     let line = world.station("line-1").await;

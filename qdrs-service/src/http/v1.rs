@@ -145,14 +145,29 @@ pub async fn policy(State(app): State<App>, request: Request) -> Result<Json<Pol
 /// Who am I, and what is left
 #[utoipa::path(
     get, path = "/v1/access", tag = "access", operation_id = "access", security(("signature" = [])),
+    params(("journal" = Option<String>, Query, description = "A station's journal; `journal_registered` then says what it has made")),
     responses(
         (status = 200, description = "The access code that signed", body = AccessInfo),
         (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub async fn access(State(app): State<App>, request: Request) -> Result<Json<AccessInfo>, Refusal> {
+    let query = Query::<OfJournal>::try_from_uri(request.uri());
     let caller = authenticate(&app, Wish::Ask, request).await?;
-    Ok(Json(app.registrar.access_info(&caller.access)))
+    let Query(OfJournal { journal }) = query.map_err(|error| caller.refuse(bad(Code::BadRequest, error.body_text())))?;
+    let mut info = app.registrar.access_info(&caller.access);
+    if let Some(journal) = journal {
+        let registered = app.registrar.registered_by(&caller.access, journal).await;
+        info.journal_registered = Some(registered.map_err(|refusal| caller.refuse(refusal))?);
+    }
+    Ok(Json(info))
+}
+
+/// The query of [`access`].
+#[derive(serde::Deserialize)]
+struct OfJournal {
+    #[serde(default)]
+    journal: Option<uuid::Uuid>,
 }
 
 /// Who is calling, then what about: nobody without a code hears what the service thinks of a serial.

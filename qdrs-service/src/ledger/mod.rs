@@ -141,6 +141,8 @@ pub struct Reservation {
     pub recipient: Option<PublicOpeningKey>,
     /// The PC that asked.
     pub station: Option<String>,
+    /// The journal of that PC, which makes it a station of its own whatever its name.
+    pub journal: Option<Uuid>,
     /// The device's place at that PC.
     pub slot: Option<String>,
     /// The lot.
@@ -512,6 +514,8 @@ pub trait Ledger: Send + Sync {
     ) -> Boxed<'_, Result<Option<Made>, LedgerError>>;
     /// The boards that were confirmed as several serials.
     fn shared_boards(&self) -> Boxed<'_, Result<Vec<SharedBoard>, LedgerError>>;
+    /// How many registrations of the access code that journal has made, the dead ones too.
+    fn registered_by(&self, key_id: KeyId, journal: Uuid) -> Boxed<'_, Result<u64, LedgerError>>;
     /// The attempt of that job, whatever became of it.
     fn find_job(&self, key_id: KeyId, job: JobHash) -> Boxed<'_, Result<Option<Record>, LedgerError>>;
     /// The serial's present life.

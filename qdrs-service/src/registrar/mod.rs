@@ -209,7 +209,12 @@ impl Registrar {
                     return Err(Refusal::new(Code::BadRequest, "a take-over needs a reason"));
                 }
                 let old = self.shared.ledger.find_serial(caller.policy.clone(), accepted.to_string()).await?;
-                old.map(|old| (old, take_over.reason.clone()))
+                match old {
+                    Some(old) if old.life.open_to_take_over() && !may_take_over(&old.reservation, request) => {
+                        return Err(taken(&old, old.reservation.key_id == caller.key_id));
+                    }
+                    old => old.map(|old| (old, take_over.reason.clone())),
+                }
             }
         };
         let hubs = &self.shared.hubs;
@@ -382,6 +387,7 @@ impl Registrar {
             hub: Some(record.reservation.hub_host).filter(|_| yours),
             evidence: evidence.filter(|_| yours),
             hardware_id: record.reservation.hardware_id.filter(|_| yours),
+            journal: record.reservation.journal.filter(|_| yours),
         })
     }
 
@@ -392,6 +398,11 @@ impl Registrar {
         }
         let (policy, whole) = self.policy(&caller.policy)?.for_stations();
         Ok(PolicyText { version: VERSION, name: policy.name.clone(), toml: policy.to_string(), whole })
+    }
+
+    /// How many registrations that journal of the caller has made, the dead ones too.
+    pub async fn registered_by(&self, caller: &Access, journal: Uuid) -> Result<u64, Refusal> {
+        Ok(self.shared.ledger.registered_by(caller.key_id, journal).await?)
     }
 
     /// Who the caller is, and what is left to it.
@@ -409,6 +420,7 @@ impl Registrar {
             reworked: caller.reworked,
             expires: caller.expires,
             permissions: caller.permissions.clone(),
+            journal_registered: None,
             time: Timestamp::now(),
         }
     }
@@ -418,6 +430,15 @@ impl Registrar {
             .policies
             .get(name)
             .ok_or_else(|| Refusal::new(Code::PolicyNotConfigured, format!("the service's configuration has no policy `{name}`")))
+    }
+}
+
+/// May that reservation be taken over by this request? Whoever names it knows which one; else it has to be of the same journal,
+/// or of a client that named none.
+fn may_take_over(old: &Reservation, request: &RegisterRequest) -> bool {
+    match request.replaces {
+        Some(named) => named == old.id,
+        None => old.journal.is_none() || old.journal == request.journal,
     }
 }
 
@@ -495,6 +516,7 @@ fn reservation(
         job,
         recipient: request.recipient,
         station: request.station.clone(),
+        journal: request.journal,
         slot: request.slot.clone(),
         batch: request.batch.clone(),
         product: policy.product(serial).unwrap_or(&policy.name).to_owned(),

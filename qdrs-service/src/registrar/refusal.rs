@@ -37,13 +37,16 @@ impl Refusal {
         self
     }
 
-    /// The same, with where the serial stands. The reader is a station: it may know state, station and since when.
+    /// The same, with where the serial stands. The reader is a station: it may know state, station and since when;
+    /// of its own code's serial also which journal made it, and which attempt stands.
     #[must_use]
     pub fn standing(mut self, record: &Record, yours: bool) -> Self {
         self.problem.state = Some(record.life.state());
         self.problem.station.clone_from(&record.reservation.station);
         self.problem.since = Some(record.since);
         self.problem.yours = Some(yours);
+        self.problem.journal = record.reservation.journal.filter(|_| yours);
+        self.problem.reservation = Some(record.reservation.id).filter(|_| yours);
         self
     }
 

@@ -68,6 +68,9 @@ pub(super) fn check_fields(request: &RegisterRequest) -> Result<(), Refusal> {
             ));
         }
     }
+    if request.replaces.is_some() && request.take_over.is_none() {
+        return Err(Refusal::new(Code::BadRequest, "`replaces` names what is taken over; `take_over` says why, and is missing"));
+    }
     request.take_over.as_ref().map_or(Ok(()), |take_over| check_field("reason", &take_over.reason))
 }
 

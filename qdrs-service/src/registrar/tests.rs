@@ -26,6 +26,7 @@ mod door;
 mod ends;
 mod guards;
 mod hubs;
+mod journal;
 mod meanwhile;
 mod policies;
 mod release;

@@ -1,6 +1,6 @@
 //! The people and things of the pipeline's tests: a world with a service, trays with boards, and a network that fails.
 
-use std::{collections::VecDeque, io::Write};
+use std::{collections::VecDeque, io::Write, path::PathBuf};
 
 use qdrs_core::{
     Boxed,
@@ -109,13 +109,52 @@ impl World {
         }
     }
 
-    fn journal(&self) -> Arc<Journal> {
-        let path = self.folder.path().join(format!("journal-{}.jsonl", self.journals));
-        Arc::new(Journal::open(&path, self.client.service().as_str()).expect("opens"))
+    fn journal_path(&self) -> PathBuf {
+        self.folder.path().join(format!("journal-{}.jsonl", self.journals))
     }
 
-    pub(super) fn lose_journal(&mut self) {
+    fn journal(&self) -> Arc<Journal> {
+        Arc::new(Journal::open(&self.journal_path(), self.client.service().as_str()).expect("opens"))
+    }
+
+    pub(super) fn lose_journal(&self) {
+        std::fs::remove_file(self.journal_path()).expect("is there");
+    }
+
+    /// Another PC, of the same name and with the same access code.
+    pub(super) fn go_to_another_pc(&mut self) {
         self.journals += 1;
+    }
+
+    /// Back at the first PC.
+    pub(super) fn go_back(&mut self) {
+        self.journals = 0;
+    }
+
+    /// The disk of this PC is copied to another one, where the work goes on.
+    pub(super) fn go_to_a_clone(&mut self) {
+        let from = self.journal_path();
+        self.go_to_another_pc();
+        let born = |path: &PathBuf| std::fs::metadata(path).expect("is there").created().ok();
+        loop {
+            std::fs::copy(&from, self.journal_path()).expect("copies");
+            if born(&from).is_none() || born(&from) != born(&self.journal_path()) {
+                return;
+            }
+            std::fs::remove_file(self.journal_path()).expect("removes");
+        }
+    }
+
+    pub(super) fn backup(&self) -> Vec<u8> {
+        std::fs::read(self.journal_path()).expect("reads")
+    }
+
+    /// Writes over the journal, so that its file stays the same; with all that lies beside it when the whole disk goes back.
+    pub(super) fn restore(&self, backup: &[u8], whole_disk: bool) {
+        std::fs::write(self.journal_path(), backup).expect("restores");
+        if whole_disk {
+            std::fs::write(self.journal_path().with_extension("jsonl.lock"), "").expect("restores");
+        }
     }
 
     /// Released with this station's access code, but not by this station: its journal does not know.
@@ -245,6 +284,13 @@ impl Tray {
 
     pub(super) fn puts_failed_boards_in_again(&self) {
         self.place().failed_again = true;
+    }
+
+    /// Puts in again what was taken out.
+    pub(super) fn put_in_again(&self) {
+        let mut place = self.place();
+        let boards = std::mem::take(&mut place.out);
+        place.waiting.extend(boards);
     }
 
     /// Takes out whatever is in the slot.

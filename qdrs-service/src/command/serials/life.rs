@@ -162,6 +162,7 @@ fn print(record: &Record, code: &str, out: &mut impl Write) -> io::Result<()> {
         ("hub", Some(reservation.hub_host.clone())),
         ("access code", Some(code.to_owned())),
         ("station", reservation.station.clone()),
+        ("journal", reservation.journal.map(|journal| journal.to_string())),
         ("slot", reservation.slot.clone()),
         ("batch", reservation.batch.clone()),
         ("hardware id", reservation.hardware_id.as_ref().map(ToString::to_string)),

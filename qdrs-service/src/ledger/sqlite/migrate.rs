@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0005_terms.sql"),
     include_str!("../../../migrations/sqlite/0006_forms.sql"),
     include_str!("../../../migrations/sqlite/0007_boards.sql"),
+    include_str!("../../../migrations/sqlite/0008_journal.sql"),
 ];
 
 /// The version that this QDRS writes.

@@ -334,6 +334,10 @@ impl Ledger for SqliteLedger {
         })
     }
 
+    fn registered_by(&self, key_id: KeyId, journal: Uuid) -> Boxed<'_, Result<u64, LedgerError>> {
+        Box::pin(self.read(move |connection| read::registered_by(connection, key_id, journal)))
+    }
+
     fn board_made_as_other(
         &self,
         product: String,

@@ -23,7 +23,7 @@ use crate::ledger::{
 
 const COLUMNS: &str = "id, policy, serial, serial_sent, device_id, hub, hub_host, key_id, job_hash, recipient, station, slot, batch, \
                        product, hardware_id, replaces, reserved_at, state, since, fingerprint, evidence, reason, columns, \
-                       least_evidence, listed_board";
+                       least_evidence, listed_board, journal";
 
 pub(super) fn by_job(connection: &Connection, key_id: KeyId, job: &JobHash) -> rusqlite::Result<Option<Record>> {
     one(connection, "key_id = ?1 AND job_hash = ?2", (key_id.to_string(), job))
@@ -88,6 +88,12 @@ pub(super) fn audit(connection: &Connection, from: u64, count: usize) -> rusqlit
         Ok(Entry { seq: row.get(0)?, at: time(row, 1)?, text: row.get(2)?, hash: row.get(3)? })
     })?;
     entries.collect()
+}
+
+pub(super) fn registered_by(connection: &Connection, key_id: KeyId, journal: Uuid) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT count(*) FROM reservation WHERE journal = ?1 AND key_id = ?2")?
+        .query_row([journal.to_string(), key_id.to_string()], |row| row.get(0))
 }
 
 /// The present life's row and the tombstones' rows have an index each.
@@ -208,6 +214,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         product: row.get(13)?,
         hardware_id: board(row, 14)?,
         replaces: optional_word(row, 15)?,
+        journal: optional_word(row, 25)?,
         reserved_at: time(row, 16)?,
         columns: columns(row, 22)?,
         least_evidence: optional_word(row, 23)?,

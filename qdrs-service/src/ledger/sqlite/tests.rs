@@ -239,6 +239,7 @@ async fn this_versions_ledger_says_what_the_third_ones_did() {
             job: [u8::try_from(number).unwrap(); 32],
             recipient: None,
             station: Some("bench".into()),
+            journal: None,
             slot: None,
             batch: None,
             product: "sevens".into(),

@@ -125,8 +125,8 @@ fn insert(
     connection
         .prepare_cached(
             "INSERT INTO reservation (id, policy, serial, serial_sent, device_id, hub, hub_host, key_id, job_hash, recipient, station, slot, \
-             batch, product, hardware_id, day, replaces, reserved_at, state, since, columns, least_evidence, listed_board) \
-             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,'reserved',?18,?19,?20,?21)",
+             batch, product, hardware_id, day, replaces, reserved_at, state, since, columns, least_evidence, listed_board, journal) \
+             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,'reserved',?18,?19,?20,?21,?22)",
         )?
         .execute(params![
             new.id.to_string(),
@@ -150,6 +150,7 @@ fn insert(
             columns,
             new.least_evidence.map(Evidence::as_str),
             new.listed_board.as_ref().map(HardwareId::as_str),
+            new.journal.map(|journal| journal.to_string()),
         ])?;
     keep_key(connection, new.id, key)?;
     entry(connection, &new, "reserved", new.reserved_at, detail.map(str::to_owned))?;
