@@ -13,11 +13,12 @@ use qdrs_core::connection_string::DeviceKey;
 use zeroize::Zeroizing;
 
 use crate::{
-    emulator::{Emulator, EmulatorOptions, Tier},
+    emulator::{Emulator, EmulatorOptions, SUPPORTED, Tier},
     env,
 };
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = supported())]
 pub(super) struct Args {
     /// Where to serve plain HTTP; loopback only, port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8081")]
@@ -52,6 +53,20 @@ pub(super) struct Args {
     /// Take orders to fail, at /_emulator/faults, from this machine
     #[arg(long)]
     faults: bool,
+}
+
+/// The calls that are supported, for `--help`.
+fn supported() -> String {
+    let mut text = String::from("Supported, with SAS tokens, as the real hub does it:\n");
+    for (method, path, what) in SUPPORTED {
+        text.push_str(&format!("  {method:<6} {path:<36} {what}\n"));
+    }
+    text.push_str(
+        "All other calls are answered 400 \"not supported by the emulator\": modules, direct methods,\n\
+         jobs, configurations, digital twins, file uploads, feedback, tokens of Entra ID, devices\n\
+         with certificates. MQTT and AMQP are not served.\n",
+    );
+    text
 }
 
 pub(super) async fn run(args: Args) -> Result<ExitCode> {

@@ -1,6 +1,7 @@
 //! Who is calling: SAS tokens of the hub's policies and of its devices, checked as the real hub checks them.
 //!
-//! Every failure gives the caller the same 401; only the log (debug) says which it was, and never the token.
+//! Every failure gives the caller the same 401; only the log (debug) says which it was, and never the token. What
+//! the real hub takes instead of a SAS token is not supported, and the answer says so.
 //! Source: the vendor's documents on tokens and its .NET token class, which has the five minutes of grace.
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -84,6 +85,9 @@ impl Auth {
 
     /// Does the request's token allow what it asks for? `path` is decoded.
     pub(super) fn check(&self, headers: &HeaderMap, path: &str, need: Need, registry: &Registry) -> Result<(), Refusal> {
+        if !is_by_sas(headers, need, registry) {
+            return Err(Refusal::not_supported());
+        }
         self.why_not(headers, path, need, registry).map_err(|reason| {
             debug!(reason, path, "unauthorized");
             Refusal::unauthorized()
@@ -127,6 +131,15 @@ impl Auth {
             Need::Device(_) => policy.device,
         };
         if may { Ok(()) } else { Err("the policy does not allow this") }
+    }
+}
+
+/// False for a bearer token of Entra ID, and for a device with a certificate, which sends no token.
+fn is_by_sas(headers: &HeaderMap, need: Need, registry: &Registry) -> bool {
+    match (headers.get(http::header::AUTHORIZATION), need) {
+        (Some(value), _) => !value.as_bytes().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer ")),
+        (None, Need::Device(id)) => registry.get(id).map_or(true, |device| device.keys().is_some()),
+        (None, _) => true,
     }
 }
 

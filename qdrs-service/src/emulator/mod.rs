@@ -1,8 +1,9 @@
 //! A local Azure IoT Hub: identity registry, bulk, twins, statistics, a query, and the device side over HTTP.
 //!
-//! For the sandbox, for tests and for whoever develops against QDRS without a cloud account. The vendor's SDKs,
-//! pointed at it, must not notice; where the real hub has more, it answers 400 "not supported by the emulator". Knows
-//! nothing of the registrar and the ledger: it is the other side.
+//! For the sandbox, for tests and for whoever develops against QDRS without a cloud account. A supported call ([`SUPPORTED`])
+//! has the real hub's answer, so the vendor's service SDK works unchanged; where the real hub has more, the answer is 400
+//! "not supported by the emulator". Only HTTP is served, no MQTT and no AMQP. `EMULATOR.md` has the tables. Knows nothing of
+//! the registrar and the ledger: it is the other side.
 //!
 //! Holds always: plain HTTP is served on loopback only; a change that was answered is in the store's file, if there
 //! is one; keys are in no log.
@@ -53,6 +54,7 @@ mod twins;
 
 pub use faults::{Fault, Faults, Operation, Rule, Seen};
 pub use registry::{Known, Registry};
+pub use route::SUPPORTED;
 pub use tier::Tier;
 pub use tls::CA_FILE;
 

@@ -1,7 +1,8 @@
 //! Which call is this, may it be made, and what is answered: the hub's REST surface.
 //!
-//! Order for every call: address, token, version, fault switch, effect, store, answer. Only the effect changes
-//! anything, and it never waits, so that a caller who hangs up cannot stop it half-way.
+//! Order for every call: address and method, token, version, fault switch, effect, store, answer. Only the effect changes
+//! anything, and it never waits, so that a caller who hangs up cannot stop it half-way. A call that is not supported is
+//! refused as such, whatever its token: a 401 would send the caller to look for a fault in its credential.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -33,6 +34,23 @@ const PAGE_MAX: usize = 1000;
 const VERSION_MIN: &str = "2016-02-03";
 /// The address of the fault switch.
 const FAULTS_PATH: &str = "/_emulator/faults";
+
+/// Every call that is supported: method, path, and what it does. All others are answered 400 "not supported by the emulator".
+pub const SUPPORTED: &[(&str, &str, &str)] = &[
+    ("PUT", "/devices/{id}", "create an identity; with If-Match, update it"),
+    ("GET", "/devices/{id}", "read an identity, with its keys"),
+    ("DELETE", "/devices/{id}", "delete an identity; needs If-Match, as at the hub"),
+    ("GET", "/devices", "list identities, 1000 at most (top)"),
+    ("POST", "/devices", "bulk: 100 entries at most, no modules"),
+    ("GET", "/twins/{id}", "read a twin"),
+    ("PATCH", "/twins/{id}", "change tags and desired properties"),
+    ("PUT", "/twins/{id}", "replace tags and desired properties"),
+    ("POST", "/devices/query", "`SELECT * FROM devices` only, in pages"),
+    ("GET", "/statistics/devices", "how many devices, enabled and disabled"),
+    ("GET", "/statistics/service", "connected devices: always 0"),
+    ("POST", "/devices/{id}/messages/events", "a device's message; counted and thrown away"),
+    ("GET", "/devices/{id}/messages/devicebound", "a message to a device; there is never one"),
+];
 
 /// The caller gets no answer: the connection closes.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +100,19 @@ impl Target {
             ["devices", text, "messages", "devicebound"] => with_id(text, Self::DeviceBound),
             _ => Self::Unknown,
         }
+    }
+
+    /// The right that a supported call needs; `None` for a call that the emulator does not support.
+    fn need(&self, method: &Method) -> Option<Need<'_>> {
+        Some(match (self, method.as_str()) {
+            (Self::Device(_), "PUT" | "DELETE") | (Self::Devices, "POST") => Need::RegistryWrite,
+            (Self::Device(_) | Self::Devices | Self::DeviceStatistics, "GET") => Need::RegistryRead,
+            (Self::Twin(_), "GET" | "PATCH" | "PUT") | (Self::Query, "POST") | (Self::ServiceStatistics, "GET") => {
+                Need::ServiceConnect
+            }
+            (Self::Events(id), "POST") | (Self::DeviceBound(id), "GET") => Need::Device(id),
+            _ => return None,
+        })
     }
 }
 
@@ -205,17 +236,11 @@ impl Hub {
         Ok(answer)
     }
 
-    /// Address, token, version and body, in that order.
+    /// Address and method, token, version and body, in that order.
     fn admit(&self, parts: &Parts, body: &[u8]) -> Result<Action, Refusal> {
         let target = Target::parse(&parts.method, parts.uri.path());
+        let need = target.need(&parts.method).ok_or_else(Refusal::not_supported)?;
         let path = percent_decode_str(parts.uri.path()).decode_utf8().map_err(|_| Refusal::argument("The path is not UTF-8"))?;
-        let write = parts.method != Method::GET;
-        let need = match &target {
-            Target::Device(_) | Target::Devices if write => Need::RegistryWrite,
-            Target::Twin(_) | Target::Query | Target::ServiceStatistics => Need::ServiceConnect,
-            Target::Events(id) | Target::DeviceBound(id) => Need::Device(id),
-            _ => Need::RegistryRead,
-        };
         self.auth.check(&parts.headers, &path, need, &self.registry)?;
         let query = parts.uri.query().unwrap_or_default();
         check_version(parameter(query, "api-version").as_deref())?;
@@ -412,6 +437,21 @@ mod tests {
             assert_eq!(Target::parse(&Method::GET, path), target, "{path}");
         }
         assert_eq!(Target::parse(&Method::POST, "/devices/query"), Target::Query);
+    }
+
+    #[test]
+    fn exactly_the_supported_calls_have_a_need() {
+        let paths: std::collections::BTreeSet<&str> = SUPPORTED.iter().map(|(_, path, _)| *path).collect();
+        for path in paths.into_iter().chain(["/", "/devices/{id}/modules", "/twins/{id}/methods", "/jobs/v2/{id}"]) {
+            for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+                let listed = SUPPORTED.iter().any(|(one, at, _)| (*one, *at) == (method, path));
+                let method = method.parse().expect("a method");
+                // `query` is a device's id, too, except to POST.
+                let listed = listed || path == "/devices/query" && [Method::GET, Method::PUT, Method::DELETE].contains(&method);
+                let target = Target::parse(&method, &path.replace("{id}", "dev1"));
+                assert_eq!(target.need(&method).is_some(), listed, "{method} {path}");
+            }
+        }
     }
 
     proptest::proptest! {

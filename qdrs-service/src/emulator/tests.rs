@@ -169,12 +169,6 @@ async fn bad_requests_have_the_hubs_codes() {
     let keys = json!({"symmetricKey": {"primaryKey": "AA==", "secondaryKey": "AA=="}});
     let short = put(json!({"deviceId": "d", "authentication": keys})).await;
     assert_eq!(short.body["Message"], "ErrorCode:ArgumentInvalid;Invalid device key length");
-    for (method, path) in
-        [("POST", "/jobs/create"), ("GET", "/devices/d/modules"), ("POST", "/twins/d/methods"), ("PATCH", "/devices/d")]
-    {
-        let answer = world.call(method, path, None, json!({})).await;
-        assert_eq!(answer.body["Message"], "ErrorCode:ArgumentInvalid;not supported by the emulator", "{method} {path}");
-    }
     assert!(world.hub.registry.is_empty());
 
     let token = owner_token(&world.hub.owner, in_an_hour());
@@ -287,6 +281,53 @@ async fn tokens_are_checked_as_the_hub_checks_them() {
     assert!(may("registryReadWrite", "DELETE", "/devices/d").await && !may("registryReadWrite", "GET", "/twins/d").await);
     assert!(may("service", "GET", "/twins/d").await && !may("service", "GET", "/devices/d").await);
     assert!(may("device", "POST", "/devices/d/messages/events").await && !may("device", "GET", "/devices/d").await);
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_supported_is_named_so_whatever_its_token() {
+    let world = World::new().await;
+    world.create("d").await;
+    let thumbprint = json!({"type": "selfSigned", "x509Thumbprint": {"primaryThumbprint": "A".repeat(40)}});
+    world.call("PUT", "/devices/certified", None, json!({"deviceId": "certified", "authentication": thumbprint})).await;
+    let key = world.hub.identities().into_iter().find_map(|known| known.primary_key).expect("one has a key");
+    let policy = |name| owner_token(&world.hub.connection_string("localhost", name).expect("is there"), in_an_hour());
+    let own = sas::token("localhost/devices/d", key.as_bytes(), in_an_hour(), None).to_string();
+    let (owner, bearer) = (policy("iothubowner"), "Bearer e30.e30.e30".to_owned());
+    let not_supported = async |token: &str, method: &str, path: &str| {
+        let mut request = world.client.request(Method::from_bytes(method.as_bytes()).expect("a method"), world.url(path));
+        if !token.is_empty() {
+            request = request.header("authorization", token);
+        }
+        let answer = Answer::read(request.body("{}").send().await.expect("is answered")).await;
+        let message = answer.body["Message"].as_str().unwrap_or_default();
+        answer.status == 400 && message == "ErrorCode:ArgumentInvalid;not supported by the emulator"
+    };
+    for token in [&owner, &policy("service"), &policy("device"), &policy("registryRead"), &own, &bearer, "", "nonsense"] {
+        for (method, path) in [
+            ("POST", "/jobs/create"),
+            ("GET", "/jobs/v2/query"),
+            ("GET", "/devices/d/modules"),
+            ("PATCH", "/devices/d"),
+            ("POST", "/twins/d/methods"),
+            ("POST", "/twins/d"),
+            ("PUT", "/configurations/c"),
+            ("GET", "/digitaltwins/d"),
+            ("GET", "/messages/serviceBound/feedback"),
+            ("POST", "/devices/d/files"),
+            ("DELETE", "/devices/d/messages/devicebound/lock"),
+            ("GET", "/devices/d/messages/events"),
+            ("DELETE", "/statistics/devices"),
+        ] {
+            assert!(not_supported(token, method, path).await, "{token} {method} {path}");
+        }
+    }
+    for (method, path) in [("GET", "/devices/d"), ("PUT", "/devices/e"), ("POST", "/devices/query"), ("GET", "/twins/d")] {
+        assert!(not_supported(&bearer, method, path).await, "a token of Entra ID, {method} {path}");
+        assert!(!not_supported("", method, path).await, "no token, {method} {path}");
+    }
+    assert!(not_supported("", "POST", "/devices/certified/messages/events").await, "a device with a certificate");
+    assert!(!not_supported("", "POST", "/devices/d/messages/events").await);
+    assert_eq!(world.hub.registry.len(), 2, "nothing was changed");
 }
 
 #[tokio::test]
