@@ -1,15 +1,20 @@
-//! PROTOCOL.md against the code: every byte of its example, and its table of problems.
+//! PROTOCOL.md against the code: every byte of its example, its limits, its requests, and its table of problems.
 //!
 //! The example was computed by an independent implementation, so this is also a second opinion on ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::{BASE64, HEXLOWER};
 use hkdf::Hkdf;
 use qdrs_core::{
-    access::{AccessCode, SealContext, seal, sign},
-    api::{Code, ConfirmRequest, Evidence, RegisterRequest, Registration, Turn},
+    access::{AccessCode, SealContext, digest, seal, sign},
+    api::{
+        BODY_BYTES_MAX, COLUMN_BYTES_MAX, COLUMNS_MAX, Code, ConfirmRequest, Evidence, FIELD_BYTES_MAX, RELEASES_MAX,
+        RegisterRequest, Registration, Turn,
+    },
     connection_string::DeviceConnectionString,
+    hardware_id::HARDWARE_ID_BYTES_MAX,
+    serial::SERIAL_BYTES_MAX,
 };
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -97,6 +102,53 @@ fn the_answer_opens_and_is_confirmed() {
     assert_eq!((confirm.reservation, confirm.evidence), (answer.reservation, Evidence::ReadBack));
 }
 
+/// The rows of a table, from its head's first cells on.
+fn rows(head: &str) -> Vec<&'static str> {
+    let lines = PROTOCOL.lines().skip_while(|line| !line.starts_with(head));
+    lines.skip(2).take_while(|line| line.starts_with('|')).collect()
+}
+
+#[test]
+fn the_limits_are_the_codes() {
+    let limits = [
+        ("a request's body", BODY_BYTES_MAX, "bytes"),
+        ("a serial as it is sent, decoded", SERIAL_BYTES_MAX, "bytes"),
+        ("`Idempotency-Key`, without quotes; it is not empty", sign::IDEMPOTENCY_KEY_BYTES_MAX, "bytes"),
+        ("`station`, `slot`, `batch`, each", FIELD_BYTES_MAX, "bytes"),
+        ("`hardware_id`, without the blanks around it", HARDWARE_ID_BYTES_MAX, "bytes"),
+        ("`reason`; it is not blank", FIELD_BYTES_MAX, "bytes"),
+        ("`columns`", COLUMNS_MAX, "columns"),
+        ("the name and the value of a column, each; the name is not blank", COLUMN_BYTES_MAX, "bytes"),
+        ("`Signature-Input`, `Signature`, each", sign::HEADER_BYTES_MAX, "bytes"),
+        ("`Content-Digest`", digest::DIGEST_BYTES_MAX, "bytes"),
+        ("covered components", sign::COMPONENTS_MAX, "components"),
+        ("from `created` to `expires`", usize::try_from(sign::LIFETIME_SECONDS_MAX).expect("small"), "s"),
+        ("`created` ahead of the service's clock", usize::try_from(sign::SKEW_SECONDS_MAX).expect("small"), "s"),
+        ("releases in one answer", RELEASES_MAX, "releases"),
+    ];
+    let limits = limits.map(|(what, most, unit)| format!("| {what} | {most} {unit} |"));
+    assert_eq!(rows("| limit |"), limits);
+}
+
+#[test]
+fn the_requests_are_those_of_the_description() {
+    let document = serde_json::to_value(qdrs_service::http::openapi()).expect("JSON");
+    let described = document["paths"].as_object().expect("paths").iter().filter(|(path, _)| path.starts_with("/v1/"));
+    let described: BTreeSet<String> = described
+        .flat_map(|(path, methods)| {
+            methods.as_object().expect("methods").keys().map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+        .collect();
+    let named = rows("| request |").into_iter().filter_map(|row| row.split('`').nth(1));
+    let named: BTreeSet<String> = named.map(|request| request.split('?').next().unwrap_or_default().to_owned()).collect();
+    assert_eq!(named, described);
+}
+
+#[test]
+fn the_digest_of_an_empty_body_is_the_one_that_is_given() {
+    assert!(PROTOCOL.contains(&format!("`{}`", digest::content_digest(b""))));
+}
+
 #[test]
 fn the_table_of_problems_is_the_one_table() {
     let said = PROTOCOL.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() == 6);
@@ -116,4 +168,13 @@ fn the_table_of_problems_is_the_one_table() {
         })
         .collect();
     assert_eq!(said, table);
+}
+
+#[test]
+fn the_emulators_page_lists_the_calls_that_it_supports() {
+    let page = include_str!("../EMULATOR.md").lines().skip_while(|line| !line.starts_with("| method |"));
+    let listed: Vec<&str> = page.skip(2).take_while(|line| line.starts_with('|')).collect();
+    let supported = qdrs_service::emulator::SUPPORTED.iter();
+    let supported: Vec<String> = supported.map(|(method, path, what)| format!("| {method} | `{path}` | {what} |")).collect();
+    assert_eq!(listed, supported, "the page should have:\n{}", supported.join("\n"));
 }

@@ -151,7 +151,7 @@ export class Client {
     const [created, expires] = [0, expiresIn].map((seconds) => new Date((this.now() + seconds) * 1000));
     return httpbis.signMessage(
       { key: this.signer, name: "qdrs", params: ["created", "expires", "keyid", "alg"], paramValues: { created, expires }, fields, ...how },
-      { method, url: new URL(this.url + target), headers: { ...headers, "content-digest": `sha-256=:${digest}:` }, body },
+      { method, url: new URL(this.url + target), headers: { "content-digest": `sha-256=:${digest}:`, ...headers }, body },
     );
   }
 

@@ -112,10 +112,11 @@ const CHAPTERS = {
   },
 
   async "repeat before confirmation"({ one, answer, credential }) {
-    const { status, body: again } = await client.register(serial(1), one, { station: "foreign", slot: "2" });
+    const { status, body: again } = await client.register(serial(1), one, { station: "elsewhere", slot: "2" });
     assert.deepEqual([status, again.reservation], [200, answer.reservation]);
     assert.notDeepEqual(again.sealed, answer.sealed);
     assert.equal(await client.open(serial(1), one, again), credential);
+    assert.equal((await client.get(client.device(serial(1)))).station, "foreign", "the first request's words stay");
     // Without quotes the header means the same key.
     const fields = ["@method", "@path", "content-digest", "idempotency-key"];
     const bare = await client.signedAs("PUT", client.device(serial(1)), "", { "idempotency-key": one }, fields, {});
@@ -138,12 +139,14 @@ const CHAPTERS = {
     assert.equal(answer.serial, serial(3));
     // The seal names the serial as it was sent, not its normal form.
     const credential = await client.open(written, one, answer);
-    await client.confirm(serial(3), job(), answer.reservation, fingerprint(credential));
+    const done = await client.confirm(serial(3), job(), answer.reservation, fingerprint(credential));
+    assert.deepEqual(await client.confirm(written, job(), answer.reservation, fingerprint(credential)), done);
   },
 
   async "confirm and confirm again"({ one, answer: { reservation }, credential }) {
     const held = fingerprint(credential);
     await refused("fingerprint-mismatch", client.confirm(serial(1), one, reservation, "00".repeat(32)));
+    await refused("bad-request", client.confirm(serial(1), one, reservation, held.toUpperCase()));
     await refused("evidence-too-weak", client.confirm(serial(1), one, reservation, held, "accepted"));
     await refused("serial-unknown", client.confirm(serial(2), one, reservation, held));
     const done = await client.confirm(serial(1), one, reservation, held, "read-back", { hardware_id: "a4cf12fe0001" });
@@ -168,6 +171,8 @@ const CHAPTERS = {
     const fresh = await client.open(serial(4), own, second);
     assert.ok(status === 201 && second.reservation !== first.reservation);
     assert.deepEqual([await lives(fresh), await lives(old)], [true, false]);
+    const repeat = await client.register(serial(4), own, { take_over: { reason: "the station's disk died" } });
+    assert.deepEqual([repeat.status, await client.open(serial(4), own, repeat.body)], [200, fresh], "a repeat takes nothing over");
     await refused("released", client.confirm(serial(4), lost, first.reservation, fingerprint(old)));
     await refused("released", client.register(serial(4), lost));
     await client.confirm(serial(4), own, second.reservation, fingerprint(fresh));
@@ -208,6 +213,8 @@ const CHAPTERS = {
     await refused("bad-request", installed.register(serial(6), one));
     await refused("bad-request", installed.register(serial(6), one, { recipient: "AAAA" }));
     await refused("bad-request", client.register(serial(6), job(), { recipient }));
+    // The keys of two access codes never meet.
+    await client.register(serial(7), one);
     const { body: answer } = await installed.register(serial(6), one, { recipient });
     const credential = await installed.open(serial(6), one, answer, privateKey);
     assert.ok(await lives(credential));
@@ -241,10 +248,13 @@ const CHAPTERS = {
   async "what a signature may look like"() {
     const get = (fields, how = {}, headers = {}, target = "/v1/access") => client.signedAs("GET", target, "", headers, fields, how);
     const usual = ["@method", "@path", "content-digest"];
+    const [sha256, sha512] = ["sha256", "sha512"].map((name) => `sha-${name.slice(3)}=:${createHash(name).digest("base64")}:`);
     const good = [
       get(["content-digest", "@path", "@method"]),
       get(usual, { params: ["keyid", "tag", "expires", "nonce", "created"], name: "mine", expiresIn: 200, paramValues: undefined }),
       get(["@path", "x-more", "@method", "content-digest"], {}, { "x-more": "1, 2" }),
+      get(usual, {}, { "content-digest": sha512 }),
+      get(usual, {}, { "content-digest": `${sha512}, ${sha256}` }),
     ];
     for (const request of good) assert.equal((await client.send(await request)).body.name, "line-1");
     const bad = [
@@ -266,9 +276,9 @@ const CHAPTERS = {
     await client.register(serial(9), job(), { station: at(200), slot: at(200), batch: at(200), hardware_id: at(200), columns: most });
     for (const field of ["station", "slot", "batch", "hardware_id"]) {
       await bad({ [field]: at(201) });
-      await bad({ [field]: "a\tb" });
+      for (const unseen of ["a\tb", "a\nb", "a\u200bb", "a\u0000b"]) await bad({ [field]: unseen });
     }
-    for (const columns of [{ ...most, 17: "" }, { [at(201)]: "" }, { a: at(201) }, { "": "a" }, { a: "a\nb" }]) await bad({ columns });
+    for (const columns of [{ ...most, 17: "" }, { " ": "a" }, { [at(201)]: "" }, { a: at(201) }, { "": "a" }, { a: "a\nb" }]) await bad({ columns });
     await bad({ take_over: { reason: at(201) } });
     await client.register(serial(11), at(128));
     await bad({}, at(129));

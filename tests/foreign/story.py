@@ -144,9 +144,10 @@ def register_and_open():
 
 
 def repeat_before_confirmation(one, answer, credential):
-    status, again = CLIENT.register(serial(1), one, station="foreign", slot="2")
+    status, again = CLIENT.register(serial(1), one, station="elsewhere", slot="2")
     assert status == 200 and again["reservation"] == answer["reservation"] and again["sealed"] != answer["sealed"]
     assert CLIENT.open(serial(1), one, again) == credential
+    assert CLIENT.get(CLIENT.device(serial(1)))["station"] == "foreign", "the first request's words stay"
     # Without quotes the header means the same key.
     bare = CLIENT.session.prepare_request(requests.Request("PUT", SERVICE + CLIENT.device(serial(1)), {"Idempotency-Key": one}))
     CLIENT.signer.sign(
@@ -176,12 +177,14 @@ def another_spelling():
     assert answer["serial"] == serial(3)
     # The seal names the serial as it was sent, not its normal form.
     credential = CLIENT.open(written, one, answer)
-    CLIENT.confirm(serial(3), job(), answer["reservation"], fingerprint(credential))
+    done = CLIENT.confirm(serial(3), job(), answer["reservation"], fingerprint(credential))
+    assert CLIENT.confirm(written, job(), answer["reservation"], fingerprint(credential)) == done
 
 
 def confirm_and_confirm_again(one, answer, credential):
     reservation, held = answer["reservation"], fingerprint(credential)
     refused("fingerprint-mismatch", CLIENT.confirm, serial(1), one, reservation, "00" * 32)
+    refused("bad-request", CLIENT.confirm, serial(1), one, reservation, held.upper())
     refused("evidence-too-weak", CLIENT.confirm, serial(1), one, reservation, held, "accepted")
     refused("serial-unknown", CLIENT.confirm, serial(2), one, reservation, held)
     done = CLIENT.confirm(serial(1), one, reservation, held, hardware_id="a4cf12fe0001")
@@ -206,6 +209,8 @@ def take_over():
     new = CLIENT.open(serial(4), own, second)
     assert status == 201 and second["reservation"] != first["reservation"]
     assert lives(new) and not lives(old)
+    status, again = CLIENT.register(serial(4), own, take_over={"reason": "the station's disk died"})
+    assert (status, CLIENT.open(serial(4), own, again)) == (200, new), "a repeat takes nothing over"
     refused("released", CLIENT.confirm, serial(4), lost, first["reservation"], fingerprint(old))
     refused("released", CLIENT.register, serial(4), lost)
     CLIENT.confirm(serial(4), own, second["reservation"], fingerprint(new))
@@ -246,6 +251,8 @@ def a_product():
     refused("bad-request", client.register, serial(6), one)
     refused("bad-request", client.register, serial(6), one, recipient="AAAA")
     refused("bad-request", CLIENT.register, serial(6), job(), recipient=recipient)
+    # The keys of two access codes never meet.
+    CLIENT.register(serial(7), one)
     answer = client.register(serial(6), one, recipient=recipient)[1]
     credential = client.open(serial(6), one, answer, own)
     assert lives(credential)
@@ -288,10 +295,14 @@ def with_signature(method, target, body=b"", headers=None, covered=("@method", "
 
 
 def what_a_signature_may_look_like():
+    digest = lambda name: base64.b64encode(hashlib.new(name, b"").digest()).decode()
+    sha_256, sha_512 = f"sha-256=:{digest('sha256')}:", f"sha-512=:{digest('sha512')}:"
     good = [
         with_signature("GET", "/v1/access", covered=("content-digest", "@path", "@method")),
         with_signature("GET", "/v1/access", label="mine", include_alg=False, nonce="n", tag="t"),
         with_signature("GET", "/v1/access", headers={"X-More": "1, 2"}, covered=("@path", "x-more", "@method", "content-digest")),
+        with_signature("GET", "/v1/access", headers={"Content-Digest": sha_512}, use_existing_digest=True),
+        with_signature("GET", "/v1/access", headers={"Content-Digest": f"{sha_512}, {sha_256}"}, use_existing_digest=True),
     ]
     for request in good:
         assert CLIENT.send(request)[1]["name"] == "line-1"
@@ -315,8 +326,9 @@ def limits():
     CLIENT.register(serial(9), own, station=at(200), slot=at(200), batch=at(200), hardware_id=at(200), columns=most)
     for field in ("station", "slot", "batch", "hardware_id"):
         refused("bad-request", CLIENT.register, serial(10), job(), **{field: at(201)})
-        refused("bad-request", CLIENT.register, serial(10), job(), **{field: "a\tb"})
-    for columns in ({**most, "17": ""}, {at(201): ""}, {"a": at(201)}, {"": "a"}, {"a": "a\nb"}):
+        for unseen in ("a\tb", "a\nb", "a\u200bb", "a\x00b"):
+            refused("bad-request", CLIENT.register, serial(10), job(), **{field: unseen})
+    for columns in ({**most, "17": ""}, {" ": "a"}, {at(201): ""}, {"a": at(201)}, {"": "a"}, {"a": "a\nb"}):
         refused("bad-request", CLIENT.register, serial(10), job(), columns=columns)
     refused("bad-request", CLIENT.register, serial(10), job(), take_over={"reason": at(201)})
     CLIENT.register(serial(11), at(128))

@@ -33,7 +33,7 @@ pub const HEADER_BYTES_MAX: usize = 4096;
 /// How many components a signature may cover; ours has up to 5.
 pub const COMPONENTS_MAX: usize = 16;
 /// The longest Idempotency-Key, in bytes; ours has 36.
-pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 /// Our signature's name in the headers; a verifier ignores it.
 const LABEL: &str = "qdrs";
 

@@ -25,6 +25,9 @@ pub const VERSION: u32 = 1;
 /// The longest body of any request, in bytes.
 pub const BODY_BYTES_MAX: usize = 16 * 1024;
 
+/// The longest text of a field that only describes (station, slot, batch, reason), in bytes.
+pub const FIELD_BYTES_MAX: usize = 200;
+
 /// The most further columns that a registration may carry.
 pub const COLUMNS_MAX: usize = 16;
 

@@ -2,16 +2,13 @@
 
 use qdrs_core::{
     access::{PublicOpeningKey, SealContext, seal},
-    api::{COLUMN_BYTES_MAX, COLUMNS_MAX, Code, Kind, RegisterRequest},
+    api::{COLUMN_BYTES_MAX, COLUMNS_MAX, Code, FIELD_BYTES_MAX, Kind, RegisterRequest},
     serial::is_unprintable,
 };
 use uuid::Uuid;
 
 use super::Refusal;
 use crate::ledger::{Access, Record};
-
-/// The longest text of a field that only describes (station, slot, batch, reason), in bytes.
-const FIELD_BYTES_MAX: usize = 200;
 
 /// To whom the credential is sealed: a station to its code's own key, a product to the key that this installation made.
 pub(super) fn recipient(caller: &Access, request: &RegisterRequest) -> Result<PublicOpeningKey, Refusal> {
