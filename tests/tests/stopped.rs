@@ -117,6 +117,21 @@ async fn ctrl_c_ends_a_run_whose_device_froze_in_the_middle_of_its_credential() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_a_terminal_a_run_tells_what_it_waits_for_and_how_a_silent_board_is_woken() {
+    let cloud = Cloud::start().await;
+    let station = Station::new("line-1", &cloud.url(), &cloud.access_code("line-1", &[]));
+    let bench = Bench::of([Options { faults: vec![(1, Fault::Silent)], ..Options::default() }]);
+    let port = bench.device(0).port_name();
+    let mut command = station.command(&["provision", "--device", "mxchip", "--port", &port, &serials(1)[0]]);
+    let mut child = command.spawn().expect("qdrs starts");
+    let mut talk = BufReader::new(child.stderr.take().expect("is piped")).lines();
+    let call = "slot 1: put a device in: hold its button A, press and release Reset, then let go of A";
+    while talk.next_line().await.expect("text").expect("it goes on") != call {}
+    signal(child.id().expect("it runs"), "-INT");
+    assert_eq!(child.wait().await.expect("ends").code(), Some(130));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_ends_a_command_that_waits_for_a_deaf_service() {
     let cloud = Cloud::start().await;
     let deaf = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -1,4 +1,4 @@
-//! The MXChip AZ3166 (IoT DevKit) at its configuration console: an empty line, `version`, `set_az_iothub`, `exit`.
+//! The MXChip AZ3166 (IoT DevKit) at its configuration console: an empty line, `version`, `set_az_iothub`, `version`, `exit`.
 //!
 //! Nothing but a bare carriage return goes to a device that has not shown its prompt: it may be any program. The device
 //! checks what it stored against what it received; that it received what was sent, and nothing else, is checked by the
@@ -29,8 +29,6 @@ use session::{Found, Session, Typed};
 const PROMPT_MS_MAX: u64 = 1_500;
 /// The same of a device that was there a moment ago, in milliseconds.
 const PRESENT_MS_MAX: u64 = 300;
-/// How long the device may take to answer `version`, in milliseconds.
-const VERSION_MS_MAX: u64 = 2_000;
 /// How long the device may take to write its chip and compare, in milliseconds.
 const WRITE_MS_MAX: u64 = 10_000;
 /// How long the device may take to say that it restarts, in milliseconds; it need not say it.
@@ -170,8 +168,7 @@ impl Device for Mxchip {
             return Err(self.session.silent());
         }
         (self.finished, self.session.farewell) = (false, false);
-        self.session.type_in(b"version", &mut Typed::default())?;
-        let lines = self.session.answer("tell its version", VERSION_MS_MAX)?;
+        let lines = self.session.ask_version()?;
         let identity = Identity { hardware_id: self.probe.clone(), firmware: firmware(&lines) };
         let port = &self.session.name;
         debug!(

@@ -27,6 +27,8 @@ use crate::{
 const ECHO_MS_MAX: u64 = 1_000;
 /// After so long without another byte an echo has ended, in milliseconds.
 const QUIET_MS: u64 = 300;
+/// How long the device may take to answer `version`, in milliseconds.
+const VERSION_MS_MAX: u64 = 2_000;
 /// What may be sent ahead of its echo, in bytes.
 const AHEAD_BYTES_MAX: usize = 32;
 /// What is kept of an answer, in lines; the longest known one is the list of commands.
@@ -325,6 +327,12 @@ impl Session {
         }
     }
 
+    /// Asks what firmware it has: the one command that changes nothing.
+    pub(super) fn ask_version(&mut self) -> Result<Vec<Line>, DeviceError> {
+        self.type_in(b"version", &mut Typed::default())?;
+        self.answer("tell its version", VERSION_MS_MAX)
+    }
+
     /// Takes back what was typed in, so that the next end of line does not run it. True when the device has shown
     /// that its line was empty: nothing was run.
     pub(super) fn take_back(&mut self, typed: &Typed) -> bool {
@@ -373,14 +381,10 @@ impl Session {
         Err(if is_restart { self.restarted() } else { self.foreign() })
     }
 
-    /// Shows that the device received nothing since its last answer: types a character and takes it back. Whatever another
+    /// Shows that the device received nothing since its last answer, by a command that stores nothing. Whatever another
     /// program typed meanwhile is echoed before it, unless that program reads as well.
     pub(super) fn need_untouched(&mut self) -> Result<(), DeviceError> {
-        let mut typed = Typed::default();
-        self.type_in(b"x", &mut typed)?;
-        if !self.take_back(&typed) {
-            return Err(self.foreign());
-        }
+        self.ask_version()?;
         let holder = self.with_port(|port| Ok(port.shared_now()))?;
         self.refuse(holder)
     }
