@@ -4,6 +4,7 @@
 //! for tests and for trying things out, and knows neither. [`http`] only translates; [`config`] is where file, variables
 //! and flags meet; [`command`] has the owner's commands.
 
+pub mod boot_clock;
 pub mod command;
 pub mod config;
 pub mod emulator;

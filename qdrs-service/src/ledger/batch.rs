@@ -68,6 +68,8 @@ pub struct Attempt {
     pub state: State,
     /// Since when.
     pub since: Timestamp,
+    /// The number of its last deed in the audit log.
+    pub entry: u64,
     /// The name of the access code.
     pub code: String,
     /// The PC.
@@ -122,8 +124,8 @@ impl Books {
 
     /// What has changed since the batch was closed: its owner released or scrapped it, or its station confirmed late.
     pub fn changed_after_closing(&self) -> impl Iterator<Item = &Line> {
-        let closed = self.batch.closed.map(|(at, _)| at);
-        self.lines.iter().filter(move |line| line.made.as_ref().zip(closed).is_some_and(|(made, closed)| made.since > closed))
+        let closed = self.batch.closed.map(|(_, entry)| entry);
+        self.lines.iter().filter(move |line| line.made.as_ref().zip(closed).is_some_and(|(made, closed)| made.entry > closed))
     }
 
     /// Has every serial come to its end, and is none missing?

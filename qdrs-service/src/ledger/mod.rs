@@ -4,7 +4,7 @@
 //! changes nothing and is told. It holds no device key, only fingerprints. Each deed and its audit entry are one
 //! transaction.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use qdrs_core::{
@@ -574,8 +574,8 @@ pub trait Ledger: Send + Sync {
     fn tombstones(&self, key_id: KeyId, after: u64, count: usize) -> Boxed<'_, Result<Vec<Tombstone>, LedgerError>>;
     /// *confirmed* -> *scrapped*, by the owner. False if it stands elsewhere by now.
     fn scrap(&self, id: Uuid, reason: String) -> Boxed<'_, Result<bool, LedgerError>>;
-    /// When the last call to the hub was sent whose answer is not known; none when all are answered.
-    fn unanswered_since(&self, id: Uuid) -> Boxed<'_, Result<Option<Timestamp>, LedgerError>>;
+    /// How long ago, at least, the last call to the hub was sent whose answer is not known. `None`: all are answered.
+    fn unanswered_for(&self, id: Uuid) -> Boxed<'_, Result<Option<Duration>, LedgerError>>;
     /// Which attempt at the device of that reservation sent the key: itself, or one that is released by now. `None`: neither.
     fn sent_by(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<Option<SentBy>, LedgerError>>;
     /// The released attempts at the serial of a reservation that were in another hub or had another device id: the last for

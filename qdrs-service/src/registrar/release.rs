@@ -7,9 +7,8 @@
 //! A scrapped device's identity is deleted, not disabled: nobody can enable it again by mistake, and it takes no place in
 //! the hub. The hub comes first: a serial that is called scrapped has no live credential.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use qdrs_core::{
     api::{Code, State},
     hub::{Backoff, HubError, Identity},
@@ -69,11 +68,11 @@ impl Registrar {
         now.filter(|now| released || now.life.state() == State::Released).ok_or_else(|| moved(reservation))
     }
 
-    /// How long a call to the hub may still be under way; none when every one is answered, or old enough.
-    pub(super) async fn call_under_way(&self, reservation: Uuid) -> Result<Option<Duration>, Refusal> {
-        let Some(sent) = self.shared.ledger.unanswered_since(reservation).await? else { return Ok(None) };
-        let age = Duration::try_from(Timestamp::now().duration_since(sent)).unwrap_or_default();
-        Ok(CALL_DIES_AFTER.checked_sub(age).filter(|left| !left.is_zero()))
+    /// How long a call to the hub may still be under way; none when every one is answered, or old enough. `watched`: for how
+    /// long the caller knows that none was sent.
+    pub(super) async fn call_under_way(&self, reservation: Uuid, watched: Duration) -> Result<Option<Duration>, Refusal> {
+        let Some(age) = self.shared.ledger.unanswered_for(reservation).await? else { return Ok(None) };
+        Ok(CALL_DIES_AFTER.checked_sub(age.max(watched)).filter(|left| !left.is_zero()))
     }
 
     /// Deletes the identity of a confirmed device and closes its serial for ever. The quota is not given back: it was made.
@@ -96,7 +95,9 @@ impl Registrar {
 
     /// Waits until no call can make or change the identity any more, then deletes it if it is there.
     async fn delete(&self, reservation: &Reservation, waiting: &(dyn Fn(Duration) + Sync)) -> Result<(), Refusal> {
-        while let Some(left) = self.call_under_way(reservation.id).await? {
+        // None is sent any more, so what was under way at the first look is as old as that look at least.
+        let first_look = Instant::now();
+        while let Some(left) = self.call_under_way(reservation.id, first_look.elapsed()).await? {
             waiting(left);
             tokio::time::sleep(left.min(LOOK_EVERY)).await;
         }

@@ -56,7 +56,7 @@ impl Registrar {
         let (registrar, caller, reason) = (self.clone(), caller.clone(), format!("released: {reason}"));
         let work = async move { registrar.give_up(&caller, record, reason).await };
         let Ok(end) = tokio::time::timeout(ANSWER_WITHIN, self.shared.releases.join(id, work)).await else {
-            let left = self.call_under_way(id).await?.unwrap_or_default();
+            let left = self.call_under_way(id, Duration::ZERO).await?.unwrap_or_default();
             let detail = match left.as_secs() {
                 0 => format!("{serial} is being released, but the hub has not answered yet"),
                 left => format!("{serial} is being released; a call to the hub may still be under way, for {left} s at most"),

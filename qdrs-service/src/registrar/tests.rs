@@ -22,6 +22,7 @@ use crate::ledger::{AccessState, SqliteLedger};
 
 mod batch;
 mod boards;
+mod clocks;
 mod door;
 mod ends;
 mod guards;

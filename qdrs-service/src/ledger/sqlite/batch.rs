@@ -25,7 +25,7 @@ pub(super) fn admit(connection: &Connection, new: &mut Reservation, charge: bool
     let no = |why| Err(NotReserved::NoPlace(why));
     let bound: Vec<(String, bool)> = connection
         .prepare_cached(
-            "SELECT name, closed_at IS NULL FROM batch_code JOIN batch ON name = batch WHERE key_id = ?1 ORDER BY opened_at",
+            "SELECT name, closed_at IS NULL FROM batch_code JOIN batch ON name = batch WHERE key_id = ?1 ORDER BY opened_entry",
         )?
         .query_map([new.key_id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
@@ -182,7 +182,7 @@ pub(super) fn find(connection: &Connection, name: &str) -> rusqlite::Result<Opti
 }
 
 pub(super) fn list(connection: &Connection) -> rusqlite::Result<Vec<Batch>> {
-    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM batch ORDER BY opened_at, name"))?;
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM batch ORDER BY opened_entry"))?;
     let batches = statement.query_map([], batch)?.collect::<rusqlite::Result<Vec<_>>>()?;
     batches.into_iter().map(|batch| with_codes(connection, batch)).collect()
 }
@@ -215,8 +215,8 @@ pub(super) fn books(connection: &Connection, name: &str) -> rusqlite::Result<Opt
     let mut lines: BTreeMap<String, Line> = BTreeMap::new();
     // A serial's last attempt in the batch is the one that counts.
     let mut statement = connection.prepare_cached(
-        "SELECT serial, r.state, since, name, station, slot, evidence, hardware_id, device_id, reason, columns \
-         FROM reservation r JOIN access_code USING (key_id) WHERE batch = ?1 AND r.policy = ?2 ORDER BY reserved_at, r.id",
+        "SELECT serial, r.state, since, name, station, slot, evidence, hardware_id, device_id, reason, columns, last_entry \
+         FROM reservation r JOIN access_code USING (key_id) WHERE batch = ?1 AND r.policy = ?2 ORDER BY reserved_entry, r.rowid",
     )?;
     let rows = statement.query_map([&batch.name, &batch.policy], |row| Ok((row.get::<_, String>(0)?, attempt(row)?)))?;
     for row in rows {
@@ -239,6 +239,7 @@ fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
     Ok(Attempt {
         state: read::word(row, 1)?,
         since: read::time(row, 2)?,
+        entry: row.get(11)?,
         code: row.get(3)?,
         station: row.get(4)?,
         slot: row.get(5)?,

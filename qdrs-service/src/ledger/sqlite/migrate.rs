@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0006_forms.sql"),
     include_str!("../../../migrations/sqlite/0007_boards.sql"),
     include_str!("../../../migrations/sqlite/0008_journal.sql"),
+    include_str!("../../../migrations/sqlite/0009_sequence.sql"),
 ];
 
 /// The version that this QDRS writes.

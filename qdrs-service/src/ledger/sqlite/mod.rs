@@ -463,8 +463,8 @@ impl Ledger for SqliteLedger {
         Box::pin(self.write(move |connection| end::end(connection, id, State::Scrapped, By::Owner, Some(reason))))
     }
 
-    fn unanswered_since(&self, id: Uuid) -> Boxed<'_, Result<Option<jiff::Timestamp>, LedgerError>> {
-        Box::pin(self.read(move |connection| read::unanswered_since(connection, id)))
+    fn unanswered_for(&self, id: Uuid) -> Boxed<'_, Result<Option<Duration>, LedgerError>> {
+        Box::pin(self.read(move |connection| read::unanswered_for(connection, id)))
     }
 
     fn sent_by(&self, id: Uuid, key: Fingerprint) -> Boxed<'_, Result<Option<SentBy>, LedgerError>> {

@@ -1,6 +1,6 @@
 //! Rows as the ledger's types.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use qdrs_core::{
@@ -17,6 +17,7 @@ use rusqlite::{
 use uuid::Uuid;
 
 use super::{access, batch, forms};
+use crate::boot_clock::{Reading, age_at_least};
 use crate::ledger::{
     JobHash, Life, Made, Record, Reservation, SentBy, SerialsAtHost, SharedBoard, Standing, Tombstone, audit::Entry,
 };
@@ -100,19 +101,22 @@ pub(super) fn registered_by(connection: &Connection, key_id: KeyId, journal: Uui
 pub(super) fn attempts(connection: &Connection, policy: &str, serial: &str) -> rusqlite::Result<Vec<Record>> {
     let serial = &forms::resolve(connection, policy, serial)?;
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM reservation WHERE policy = ?1 AND serial = ?2 AND state = 'released' ORDER BY reserved_at, id"
+        "SELECT {COLUMNS} FROM reservation WHERE policy = ?1 AND serial = ?2 AND state = 'released' ORDER BY reserved_entry, rowid"
     ))?;
     let tombstones = statement.query_map((policy, serial), record)?;
     tombstones.chain(by_serial(connection, policy, serial).transpose()).collect()
 }
 
-pub(super) fn unanswered_since(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<Timestamp>> {
-    connection
-        .prepare_cached(
-            "SELECT sent_at FROM sent_key WHERE reservation = ?1 AND answered_at IS NULL ORDER BY sent_at DESC LIMIT 1",
-        )?
-        .query_row([id.to_string()], |row| time(row, 0))
-        .optional()
+pub(super) fn unanswered_for(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<Duration>> {
+    let (wall, now) = (Timestamp::now(), Reading::now());
+    let mut statement = connection
+        .prepare_cached("SELECT sent_at, boot, boot_ms FROM sent_key WHERE reservation = ?1 AND answered_at IS NULL")?;
+    let ages = statement.query_map([id.to_string()], |row| {
+        let (boot, up): (Option<String>, Option<u64>) = (row.get(1)?, row.get(2)?);
+        let then = boot.zip(up).map(|(boot, up)| Reading { boot, up: Duration::from_millis(up) });
+        Ok(age_at_least(time(row, 0)?, then.as_ref(), wall, now.as_ref()))
+    })?;
+    ages.collect::<rusqlite::Result<Vec<_>>>().map(|ages| ages.into_iter().min())
 }
 
 pub(super) fn tombstones(connection: &Connection, key_id: KeyId, after: u64, count: usize) -> rusqlite::Result<Vec<Tombstone>> {

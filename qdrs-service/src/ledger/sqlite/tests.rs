@@ -57,7 +57,7 @@ async fn the_first_versions_ledger_takes_a_batch() {
     let new = NewBatch { name: name.clone(), policy: "multiples-of-7".into(), expected: Some(9), list: None, codes: vec![] };
     let batch = ledger.batch_open(new).await.unwrap();
     assert_eq!(batch.taken, u64::from(record.reservation.batch.is_some()), "what was registered before is in it");
-    assert_eq!(ledger.unanswered_since(record.reservation.id).await.unwrap(), None);
+    assert_eq!(ledger.unanswered_for(record.reservation.id).await.unwrap(), None);
     assert!(check_chain(1, [0; 32], &ledger.audit(1, 100).await.unwrap()).is_ok());
 }
 

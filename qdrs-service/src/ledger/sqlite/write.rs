@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::{access, batch, end, forms, read};
+use crate::boot_clock::Reading;
 use crate::ledger::{
     LedgerError, Life, Made, NotConfirmed, NotReserved, PolicyLimits, Record, Reservation,
     audit::{self, Deed},
@@ -353,12 +354,13 @@ pub(super) fn give_quota_back(connection: &Connection, id: Uuid, reservation: &R
 }
 
 fn keep_key(connection: &Connection, id: Uuid, key: Fingerprint) -> Result<(), LedgerError> {
+    let (boot, up) = Reading::now().map(|now| (now.boot, u64::try_from(now.up.as_millis()).unwrap_or(0))).unzip();
     connection
         .prepare_cached(
-            "INSERT INTO sent_key (reservation, fingerprint, sent_at) VALUES (?1, ?2, ?3) \
-             ON CONFLICT DO UPDATE SET sent_at = excluded.sent_at, answered_at = NULL",
+            "INSERT INTO sent_key (reservation, fingerprint, sent_at, boot, boot_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT DO UPDATE SET sent_at = excluded.sent_at, boot = excluded.boot, boot_ms = excluded.boot_ms, answered_at = NULL",
         )?
-        .execute(params![id.to_string(), key.as_bytes(), Timestamp::now().as_millisecond()])?;
+        .execute(params![id.to_string(), key.as_bytes(), Timestamp::now().as_millisecond(), boot, up])?;
     Ok(())
 }
 
@@ -394,7 +396,13 @@ pub(super) fn entry_by(
         reservation: Some(of.id.to_string()),
         detail,
     };
-    audit(connection, &deed)
+    audit(connection, &deed)?;
+    connection
+        .prepare_cached(
+            "UPDATE reservation SET last_entry = ?2, reserved_entry = iif(reserved_entry = 0, ?2, reserved_entry) WHERE id = ?1",
+        )?
+        .execute(params![of.id.to_string(), last_entry(connection)?])?;
+    Ok(())
 }
 
 /// The number of the audit log's last entry.

@@ -173,7 +173,7 @@ async fn an_answer_that_is_lost_twice_is_not_taken_for_known() {
     let mine = world.station("line-1", |_| ()).await;
     let unanswered = async |serial: &str| {
         let id = world.record(serial).await.unwrap().reservation.id;
-        world.registrar.shared.ledger.unanswered_since(id).await.unwrap()
+        world.registrar.shared.ledger.unanswered_for(id).await.unwrap()
     };
     world.hub.will([Fate::CallLost, Fate::CallLost]);
     world.register(&mine, "7", "a").await.unwrap();

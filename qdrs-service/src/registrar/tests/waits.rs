@@ -172,7 +172,7 @@ async fn a_full_hub_leaves_no_trace_of_a_thousand_repeats() {
     }
     assert_eq!(world.rows("sent_key"), 0, "a call that was refused needs no fingerprint");
     let id = world.record("7").await.unwrap().reservation.id;
-    assert_eq!(world.registrar.shared.ledger.unanswered_since(id).await.unwrap(), None, "nor does a release wait for it");
+    assert_eq!(world.registrar.shared.ledger.unanswered_for(id).await.unwrap(), None, "nor does a release wait for it");
     *world.hub.full.lock().unwrap() = false;
     let (_, key) = world.register(&mine, "7", "a").await.unwrap();
     assert_eq!(world.hub.key("7").unwrap().fingerprint(), key.fingerprint());
