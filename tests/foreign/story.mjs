@@ -177,7 +177,22 @@ const CHAPTERS = {
     await refused("released", client.register(serial(4), lost));
     await client.confirm(serial(4), own, second.reservation, fingerprint(fresh));
     await refused("serial-taken", client.register(serial(4), job(), { take_over: { reason: "it is confirmed" } }));
-    told.takenOver = first.reservation;
+    told.takenOver = [first.reservation];
+  },
+
+  async "two journals"(told) {
+    const [ours, theirs] = [randomUUID(), randomUUID()];
+    const { reservation: made } = (await client.register(serial(14), job(), { journal: theirs })).body;
+    const own = { journal: ours, take_over: { reason: "the other PC is broken" } };
+    const problem = await refused("serial-taken", client.register(serial(14), job(), own));
+    assert.deepEqual([problem.yours, problem.journal, problem.reservation], [true, theirs, made]);
+    const { status, body: again } = await client.register(serial(14), job(), { ...own, replaces: problem.reservation });
+    assert.ok(status === 201 && again.reservation !== made);
+    assert.equal((await client.get(client.device(serial(14)))).journal, ours);
+    for (const [journal, registered] of [[ours, 1], [theirs, 1], [randomUUID(), 0]]) {
+      assert.equal((await client.get(`/v1/access?journal=${journal}`)).journal_registered, registered);
+    }
+    told.takenOver.push(made);
   },
 
   async release({ takenOver }) {
@@ -193,7 +208,7 @@ const CHAPTERS = {
     await refused("released", client.register(serial(5), one));
     await refused("released", client.confirm(serial(5), one, answer.reservation, fingerprint(credential)));
     const dead = await client.get("/v1/releases");
-    assert.deepEqual(dead.releases.map((past) => past.reservation), [takenOver, answer.reservation]);
+    assert.deepEqual(dead.releases.map((past) => past.reservation), [...takenOver, answer.reservation]);
     assert.equal(dead.more, false);
     assert.deepEqual((await client.get(`/v1/releases?after=${dead.next}`)).releases, []);
     // It is free again; the budget of 2 takes one more.

@@ -218,7 +218,21 @@ def take_over():
     return first["reservation"]
 
 
-def release(taken_over):
+def two_journals():
+    ours, theirs, lost = str(uuid.uuid4()), str(uuid.uuid4()), job()
+    made = CLIENT.register(serial(14), lost, journal=theirs)[1]["reservation"]
+    own = {"journal": ours, "take_over": {"reason": "the other PC is broken"}}
+    problem = refused("serial-taken", CLIENT.register, serial(14), job(), **own)
+    assert (problem["yours"], problem["journal"], problem["reservation"]) == (True, theirs, made)
+    status, again = CLIENT.register(serial(14), job(), **own, replaces=problem["reservation"])
+    assert status == 201 and again["reservation"] != made
+    assert CLIENT.get(CLIENT.device(serial(14)))["journal"] == ours
+    for journal, registered in ((ours, 1), (theirs, 1), (str(uuid.uuid4()), 0)):
+        assert CLIENT.get(f"/v1/access?journal={journal}")["journal_registered"] == registered
+    return made
+
+
+def release(*taken_over):
     one, own = job(), job()
     answer = CLIENT.register(serial(5), one)[1]
     credential = CLIENT.open(serial(5), one, answer)
@@ -231,7 +245,7 @@ def release(taken_over):
     refused("released", CLIENT.register, serial(5), one)
     refused("released", CLIENT.confirm, serial(5), one, answer["reservation"], fingerprint(credential))
     dead = CLIENT.get("/v1/releases")
-    assert [past["reservation"] for past in dead["releases"]] == [taken_over, answer["reservation"]]
+    assert [past["reservation"] for past in dead["releases"]] == [*taken_over, answer["reservation"]]
     assert dead["more"] is False and CLIENT.get(f"/v1/releases?after={dead['next']}")["releases"] == []
     # It is free again; the budget of 2 takes one more.
     anew = job()
@@ -386,7 +400,8 @@ def main():
     chapter(confirm_and_confirm_again, *made)
     chapter(repeat_after_confirmation, made[0])
     taken_over = chapter(take_over)
-    chapter(release, taken_over)
+    of_another = chapter(two_journals)
+    chapter(release, taken_over, of_another)
     chapter(a_product)
     chapter(a_clock_that_is_wrong)
     chapter(what_a_signature_may_look_like)

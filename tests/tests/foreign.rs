@@ -22,6 +22,7 @@ another spelling
 confirm and confirm again
 repeat after confirmation
 take over
+two journals
 release
 a product
 a clock that is wrong
