@@ -326,7 +326,7 @@ function Board(slot, options) {
     source = [];
     raw = false;
     const mp = await loadMicroPython({ heapsize: 128 * 1024, stdin: () => null, stdout: output, stderr: output, linebuffer: false });
-    await new Promise((done) => setTimeout(done, Number(options.boot)));
+    if (Number(options.boot) > 0) await new Promise((done) => setTimeout(done, Number(options.boot)));
     if (mine !== generation || !on) return;
     mountFlash(mp);
     mp.runPython(PRELUDE);
