@@ -8,7 +8,7 @@
 //! Source: Azure IoT Hub, "Device identity registry" and "Bulk registry operations"; its throttle as seen on a live hub.
 
 use std::{
-    fmt,
+    fmt, iter,
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -46,7 +46,7 @@ pub const API_VERSION: &str = "2021-04-12";
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// How often a call is repeated when the hub says that there is no such hub, which passes within seconds when it is untrue.
-const NO_HUB_REPEATS: u32 = 4;
+const NO_HUB_REPEATS: usize = 4;
 
 /// The wait before the first of these repeats; each further one is twice as long.
 const NO_HUB_WAIT: Duration = Duration::from_millis(250);
@@ -222,7 +222,11 @@ impl AzureHub {
 
     /// The header that shows who calls. One signature serves many calls.
     fn authorization(&self) -> HeaderValue {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.authorization_at(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs())
+    }
+
+    /// The clock is a parameter.
+    pub(super) fn authorization_at(&self, now: u64) -> HeaderValue {
         let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
         match &*token {
             // A clock that was set back counts as half a life passed.
@@ -274,12 +278,11 @@ impl AzureHub {
     /// # Errors
     /// As [`Self::send`].
     async fn call(&self, method: Method, url: Url, if_match: Option<&str>, body: Option<Bytes>) -> Result<Answer, HubError> {
-        for repeat in 0..NO_HUB_REPEATS {
+        for wait in iter::successors(Some(self.no_hub_wait), |wait| wait.checked_mul(2)).take(NO_HUB_REPEATS) {
             let answer = self.send(method.clone(), url.clone(), if_match, body.clone()).await?;
             if !answer::is_no_hub(&answer) {
                 return Ok(answer);
             }
-            let wait = self.no_hub_wait.saturating_mul(1 << repeat);
             tracing::info!(%method, wait_ms = wait.as_millis(), "the hub says that there is no such hub; asking again");
             tokio::time::sleep(wait).await;
         }
@@ -433,13 +436,9 @@ impl fmt::Debug for AzureHub {
     }
 }
 
-/// `https://` and the host, when it is a host (and perhaps a port) and nothing else.
+/// `https://` and the host of a connection string, whose parser has let nothing pass that could be another part of a URL.
 fn host_url(host_name: &str) -> Option<Url> {
-    let looks_right = host_name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
-    if !looks_right || host_name.is_empty() {
-        return None;
-    }
-    Url::parse(&format!("https://{host_name}/")).ok().filter(|url| url.host_str().is_some())
+    Url::parse(&format!("https://{host_name}/")).ok()
 }
 
 /// `If-Match` for exactly that version; never for any.

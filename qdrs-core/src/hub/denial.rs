@@ -81,13 +81,12 @@ impl Right {
         }
     }
 
-    /// Whether the policy, one of those that every hub begins with, has it; none for a policy of the owner's own.
-    fn held_by(self, policy: &str) -> Option<bool> {
+    /// True if the policy is one of those that every hub begins with, and lacks it.
+    fn lacked_by(self, policy: &str) -> bool {
         match policy {
-            "iothubowner" | "registryReadWrite" => Some(true),
-            "registryRead" => Some(self == Self::Read),
-            "service" | "device" => Some(false),
-            _ => None,
+            "registryRead" => self == Self::Write,
+            "service" | "device" => true,
+            _ => false,
         }
     }
 }
@@ -111,7 +110,7 @@ impl Refused<'_> {
         if self.ahead_s.is_some_and(|seconds| seconds.abs() > CLOCK_LEEWAY_S) {
             return Denial::Clock;
         }
-        if self.right.held_by(self.policy) == Some(false) { Denial::Right } else { Denial::Credential }
+        if self.right.lacked_by(self.policy) { Denial::Right } else { Denial::Credential }
     }
 
     /// The sentence for a person. `words` are the hub's own, without a secret.
@@ -127,7 +126,7 @@ impl Refused<'_> {
             Denial::KeysOff => format!("{host} has shared keys switched off, so it takes no connection string: {words}"),
             Denial::Clock => {
                 let ahead_s = self.ahead_s.unwrap_or_default();
-                let side = if ahead_s < 0 { "behind" } else { "ahead of" };
+                let side = if ahead_s.is_negative() { "behind" } else { "ahead of" };
                 let seconds = ahead_s.unsigned_abs();
                 format!(
                     "the service's clock is {seconds} s {side} the clock of {host}, so the hub refuses the service's tokens: {words}"

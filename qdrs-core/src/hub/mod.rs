@@ -17,6 +17,8 @@ pub mod azure;
 mod azure_tests;
 pub mod backoff;
 mod denial;
+#[cfg(test)]
+mod edge_tests;
 pub mod host;
 
 pub use azure::{AzureHub, HubSetupError};
