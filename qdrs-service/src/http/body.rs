@@ -96,6 +96,39 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_of_value_has_its_name() {
+        for (found, name) in [
+            ("null", "null"),
+            ("unit value", "null"),
+            ("boolean `true`", "true or false"),
+            ("integer `7`", "a number"),
+            ("floating point `7.5`", "a number"),
+            ("string \"a\"", "a text"),
+            ("character `a`", "a text"),
+            ("sequence", "a list"),
+            ("map", "an object"),
+            ("enum", "of another kind"),
+        ] {
+            assert_eq!(kind_found(found), name, "{found}");
+        }
+        for (expected, name) in [
+            ("a formatted UUID string", "a UUID"),
+            ("a string", "a text"),
+            ("struct TakeOver", "an object"),
+            ("a map", "an object"),
+            ("a sequence", "a list"),
+            ("a boolean", "true or false"),
+            ("u64", "a whole number"),
+            ("i8", "a whole number"),
+            ("u", "a value of another kind"),
+            ("ux1", "a value of another kind"),
+            ("unit", "a value of another kind"),
+        ] {
+            assert_eq!(kind_expected(expected), name, "{expected}");
+        }
+    }
+
+    #[test]
     fn a_body_is_judged_in_the_protocols_words() {
         assert!(read::<RegisterRequest>(b"").is_ok() && read::<RegisterRequest>(br#"{"new": {}}"#).is_ok());
         for (body, says) in [

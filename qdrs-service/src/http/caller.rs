@@ -188,6 +188,7 @@ mod tests {
 
     #[test]
     fn the_segment_is_decoded_once() {
+        let longest = "1".repeat(SERIAL_BYTES_MAX);
         for (path, serial) in [
             ("/v1/devices/QD-1", "QD-1"),
             ("/v1/devices/QD-1/confirmation", "QD-1"),
@@ -195,6 +196,7 @@ mod tests {
             ("/v1/devices/QD%252F1", "QD%2F1"),
             ("/v1/devices/a+b%20c", "a+b c"),
             ("/v1/devices/%C3%A9", "é"),
+            (&format!("/v1/devices/{longest}"), &longest),
         ] {
             assert_eq!(serial_of(path).expect("reads"), serial, "{path}");
         }

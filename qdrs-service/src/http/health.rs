@@ -96,6 +96,25 @@ mod tests {
     use super::*;
     use crate::ledger::LedgerError;
 
+    #[tokio::test]
+    async fn what_was_found_is_kept_for_a_moment_and_then_asked_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ledger = crate::ledger::SqliteLedger::open_or_make(&folder.path().join("ledger.sqlite")).expect("opens");
+        let registrar = Registrar::new(std::sync::Arc::new(ledger), std::collections::BTreeMap::new(), Default::default());
+        let found = |at| Readiness { last: Mutex::new(Some((at, Err(LedgerError::DiskFull.into())))) };
+        // Far ahead, so that a busy machine does not outlast the moment.
+        let just_now = Instant::now() + Duration::from_secs(3600);
+        assert!(found(just_now).check(&registrar).await.is_err(), "it is not asked again");
+        let before = Instant::now().checked_sub(2 * KEPT_FOR).expect("the machine runs longer");
+        assert!(found(before).check(&registrar).await.is_ok());
+        assert!(Readiness::default().check(&registrar).await.is_ok());
+        rusqlite::Connection::open(folder.path().join("ledger.sqlite"))
+            .and_then(|ledger| ledger.execute_batch("ALTER TABLE audit RENAME TO elsewhere"))
+            .expect("renamed");
+        let refused = Readiness::default().check(&registrar).await.expect_err("the ledger can't be used");
+        assert_eq!(refused.code(), Some(Code::LedgerUnavailable));
+    }
+
     #[test]
     fn the_cause_is_for_this_computer_only() {
         let detail = |is_local| explained(LedgerError::Database("disk I/O error".into()).into(), is_local).problem.detail;

@@ -23,6 +23,7 @@ use crate::{
 };
 
 mod addresses;
+mod edges;
 mod hub;
 mod log;
 mod proxy;

@@ -61,3 +61,15 @@ pub(super) async fn close_unread(request: Request, next: Next) -> Response {
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watched_body_is_as_long_as_it_is() {
+        let watched = |body| Watched { body, read: Arc::default() };
+        assert!(watched(Body::empty()).is_end_stream() && !watched(Body::from("x")).is_end_stream());
+        assert_eq!(watched(Body::from("four")).size_hint().exact(), Some(4));
+    }
+}

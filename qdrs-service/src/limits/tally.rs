@@ -148,6 +148,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_due_is_written_without_a_new_one_and_each_kind_in_its_own_words() {
+        let tallies = Tallies::default();
+        for _ in 0..3 {
+            tallies.count(Refused::Handshake, "192.0.2.1");
+        }
+        let waiting = || tallies.tallies[Refused::Handshake as usize].lock().expect("whole");
+        assert_eq!(waiting().count, 2, "the first has its line");
+        tallies.flush();
+        assert_eq!(waiting().count, 2, "not yet");
+        waiting().not_before = None;
+        tallies.flush();
+        assert_eq!(waiting().count, 0);
+        let sentences: std::collections::BTreeSet<_> = Refused::ALL.map(Refused::sentence).into();
+        assert_eq!(sentences.len(), Refused::ALL.len());
+        assert!(sentences.iter().all(|sentence| sentence.contains(' ')));
+    }
+
+    #[test]
     fn the_first_is_written_at_once_and_the_others_as_one_line_a_minute() {
         let (mut tally, start) = (Tally::default(), Instant::now());
         let mut count = |last: &str, seconds| {

@@ -69,6 +69,7 @@ struct Shared {
     works: Works<DeviceKey>,
     releases: Works<Timestamp>,
     answer_within: Duration,
+    twin_waits: Duration,
 }
 
 impl Registrar {
@@ -76,7 +77,17 @@ impl Registrar {
     pub fn new(ledger: Arc<dyn Ledger>, hubs: impl Into<Hubs>, policies: BTreeMap<String, Policy>) -> Self {
         let hubs = hubs.into();
         let (works, releases) = (Works::default(), Works::default());
-        Self { shared: Arc::new(Shared { ledger, hubs, policies, works, releases, answer_within: ANSWER_WITHIN }) }
+        Self {
+            shared: Arc::new(Shared {
+                ledger,
+                hubs,
+                policies,
+                works,
+                releases,
+                answer_within: ANSWER_WITHIN,
+                twin_waits: TWIN_WAITS,
+            }),
+        }
     }
 
     /// The access code of that key id.
@@ -272,7 +283,9 @@ impl Registrar {
         }
         let key = match &record.life {
             Life::Reserved if self.shared.works.is_running(id) => {
-                tokio::time::timeout(TWIN_WAITS, self.settle(id, None)).await.unwrap_or_else(|_| Err(in_progress()))?
+                tokio::time::timeout(self.shared.twin_waits, self.settle(id, None))
+                    .await
+                    .unwrap_or_else(|_| Err(in_progress()))?
             }
             Life::Reserved => self.settle(id, None).await?,
             Life::Issued { fingerprint } => self.fetch(&record, *fingerprint).await?,

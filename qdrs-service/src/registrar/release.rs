@@ -19,12 +19,12 @@ use super::{Refusal, Registrar};
 use crate::ledger::{By, Life, Record, Reservation};
 
 /// A call whose answer was lost has had its effect after so long, or never will.
-const CALL_DIES_AFTER: Duration = if cfg!(test) { Duration::from_millis(150) } else { Duration::from_secs(10 * 60) };
+const CALL_DIES_AFTER: Duration = if cfg!(test) { Duration::from_millis(150) } else { Duration::from_secs(600) };
 /// How often it is looked whether the answer has come.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long a hub that does not answer is asked again.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
+const PATIENCE: Duration = Duration::from_secs(60);
 const WAIT_FIRST: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 250 });
 const WAIT_MAX: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 15 });
 

@@ -30,7 +30,7 @@ pub(super) struct Fresh {
 }
 
 /// How long one work goes on asking a hub that does not answer; then the reservation stands and waits to be asked again.
-const WORK_WITHIN: Duration = Duration::from_secs(10 * 60);
+const WORK_WITHIN: Duration = Duration::from_secs(600);
 
 /// The first wait before the hub is asked again, and the longest that the hub has not asked for.
 const WAIT_FIRST: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 250 });

@@ -108,3 +108,45 @@ fn control_characters_are_escaped_and_the_rest_is_cut() {
     assert_eq!(answer::shown("a\r\nb\u{1b}[2J\u{85}é", 80), "a\\r\\nb\\u{1b}[2J\\u{85}é");
     assert_eq!([answer::shown("abc", 3), answer::shown("abcd", 3), answer::shown("", 3)], ["abc", "abc…", ""]);
 }
+
+#[tokio::test]
+async fn a_good_probe_is_no_line_a_refusal_is_one_and_a_fault_is_an_error() {
+    let world = World::new().await;
+    let line = world.station("line-1").await;
+    let (log, _guard) = Log::begin();
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(world.send(get(path)).await.status, 200);
+        assert_eq!(log.take(), "", "{path}");
+    }
+    let said = |level: &str, what: &str| {
+        let text = log.take();
+        assert_eq!(text.lines().filter(|line| line.contains(level) && line.contains(what)).count(), 1, "{what}: {text}");
+    };
+    world.get(&line, "/v1/access").await;
+    said(" INFO ", "answered");
+    world.send(get("/v1/access")).await;
+    said(" INFO ", "signature-missing");
+    // Its clock is off, and its address keeps to its rate.
+    world.send(line.signed_at(Timestamp::now().as_second() - 3600, "GET", "/v1/access", "")).await;
+    said(" INFO ", "clock-skew");
+    let ledger = rusqlite::Connection::open(world._dir.path().join("ledger.sqlite")).expect("opens");
+    ledger.execute_batch("ALTER TABLE access_code RENAME TO elsewhere").expect("renamed");
+    world.get(&line, "/v1/access").await;
+    said("ERROR ", "ledger-unavailable");
+}
+
+#[tokio::test]
+async fn only_a_connection_of_http_1_is_told_to_close() {
+    let world = World::with(Limits { address_per_minute: 1, address_burst: 1, ..Limits::none() }).await;
+    let closes = async |version: Version| {
+        let mut closes = 0;
+        for _ in 0..200 {
+            let mut request = get("/nowhere");
+            *request.version_mut() = version;
+            closes += usize::from(world.send(request).await.headers.contains_key("connection"));
+        }
+        closes
+    };
+    assert!(closes(Version::HTTP_11).await > 0);
+    assert_eq!(closes(Version::HTTP_2).await, 0);
+}

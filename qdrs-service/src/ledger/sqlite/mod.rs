@@ -7,6 +7,7 @@
 
 use std::{
     fs::File,
+    iter,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -44,7 +45,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-/// How many deeds share one commit at most.
+/// How many more deeds share one commit with the first at most.
 const GROUP_MAX: usize = 256;
 
 /// How many may wait for the writer before callers are held back.
@@ -277,14 +278,10 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, LedgerError> {
 
 /// The writer thread: takes who waits, does their deeds in one transaction, commits, answers.
 fn work(mut connection: Connection, mut waiting: mpsc::Receiver<Deed>) {
-    let mut group = Vec::with_capacity(GROUP_MAX);
+    let mut group = Vec::new();
     while let Some(first) = waiting.blocking_recv() {
         group.push(first);
-        while group.len() < GROUP_MAX
-            && let Ok(next) = waiting.try_recv()
-        {
-            group.push(next);
-        }
+        group.extend(iter::from_fn(|| waiting.try_recv().ok()).take(GROUP_MAX));
         let mut answers = Vec::with_capacity(group.len());
         let committed = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
             Ok(transaction) => {

@@ -24,6 +24,7 @@ use crate::ledger::{
 };
 
 mod ways;
+mod writer;
 
 /// A copy of the kept ledger of that version, in a folder that goes with the test.
 fn kept(version: u32) -> (tempfile::TempDir, PathBuf) {

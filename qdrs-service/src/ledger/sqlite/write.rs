@@ -185,7 +185,8 @@ pub(super) fn reserve_again(
         .execute(params![id.to_string(), now.as_millisecond(), day, record.reservation.batch])?;
     keep_key(connection, id, key)?;
     entry(connection, &record.reservation, "reserved", now, Some("again, after the hub had refused it".into()))?;
-    Ok(Record { life: Life::Reserved, since: now, ..record })
+    (record.life, record.since) = (Life::Reserved, now);
+    Ok(record)
 }
 
 pub(super) fn add_key(connection: &Connection, id: Uuid, key: Fingerprint) -> Result<bool, LedgerError> {
@@ -225,7 +226,7 @@ pub(super) fn settle(
     reason: Option<&str>,
 ) -> Result<bool, LedgerError> {
     let Some(record) = read::by_id(connection, id)? else { return Ok(false) };
-    if record.life != Life::Reserved || !record.life.may_become(next) {
+    if !record.life.may_become(next) {
         return Ok(false);
     }
     let now = Timestamp::now();

@@ -103,6 +103,66 @@ async fn a_batch_with_a_number_refuses_one_more_until_one_is_given_back() {
 }
 
 #[tokio::test]
+async fn a_take_over_takes_a_place_where_its_predecessor_has_none() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    let take_over = || RegisterRequest { take_over: Some(TakeOver { reason: "lost".into() }), ..of("w47") };
+    world.make(&mine, "7", "a", "w47").await.expect("before it is opened");
+    world.open(NewBatch { expected: Some(1), ..new("w47") }).await.expect("as many as are made");
+    world.register(&mine, "14", "b").await.expect("in no batch");
+    assert_eq!(world.register_with(&mine, "14", "c", take_over()).await.unwrap_err(), Code::QuotaExhausted);
+    world.release("7").await.unwrap();
+    world.register_with(&mine, "14", "c", take_over()).await.expect("there is a place");
+    assert_eq!(world.books("w47").await.batch.taken, 1);
+    // A refused one has given its place back.
+    world.open(NewBatch { expected: Some(1), ..new("w48") }).await.unwrap();
+    *world.hub.refuses.lock().unwrap() = true;
+    assert_eq!(world.register_with(&mine, "21", "d", of("w48")).await.unwrap_err(), Code::RejectedByHub);
+    *world.hub.refuses.lock().unwrap() = false;
+    world.register_with(&mine, "28", "e", of("w48")).await.expect("the place of the refused one");
+    let again = RegisterRequest { batch: Some("w48".into()), ..take_over() };
+    assert_eq!(world.register_with(&mine, "21", "f", again).await.unwrap_err(), Code::QuotaExhausted);
+}
+
+#[tokio::test]
+async fn the_audit_log_has_what_the_owner_did_with_a_batch() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    world.open(NewBatch { expected: Some(3), ..new("w47") }).await.unwrap();
+    world.open(listed("w46", &["14"])).await.unwrap();
+    world.open(new("w45")).await.unwrap();
+    let names = async || {
+        let all = world.registrar.shared.ledger.batch_list().await.unwrap();
+        all.into_iter().map(|batch| batch.name).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(names().await.into_iter().collect::<Vec<_>>(), ["w45", "w46", "w47"]);
+    world.register_with(&mine, "7", "a", of("w47")).await.unwrap();
+    world.make(&mine, "14", "b", "w46").await.unwrap();
+    world.close("w47", Some("label lost")).await.unwrap();
+    assert_eq!(world.close("w46", Some("in case")).await.unwrap().batch.missing_ok, None, "nothing is missing");
+    let deeds = world.deeds().await;
+    let did: Vec<_> = deeds
+        .iter()
+        .filter(|deed| deed.action.starts_with("batch-"))
+        .map(|deed| (deed.action.as_str(), deed.by.as_str(), deed.policy.as_deref().unwrap(), deed.detail.as_deref().unwrap()))
+        .collect();
+    let expected = [
+        ("batch-opened", "owner", "sevens", "w47: 3"),
+        ("batch-opened", "owner", "sevens", "w46: 1 by a list"),
+        ("batch-opened", "owner", "sevens", "w45: any number"),
+        ("batch-closed", "owner", "sevens", "w47, 3 missing: label lost"),
+        ("batch-closed", "owner", "sevens", "w46"),
+    ];
+    assert_eq!(did, expected);
+    // Each batch names the entries of its own ends.
+    let batch = world.books("w46").await.batch;
+    for (number, action) in [(batch.opened.1, "batch-opened"), (batch.closed.unwrap().1, "batch-closed")] {
+        let deed = &deeds[usize::try_from(number).unwrap() - 1];
+        assert_eq!((deed.action.as_str(), deed.detail.as_ref().unwrap().starts_with("w46")), (action, true), "{number}");
+    }
+}
+
+#[tokio::test]
 async fn a_released_serial_that_nobody_made_again_leaves_one_missing() {
     let world = World::new();
     let mine = world.station("line-1", |_| ()).await;

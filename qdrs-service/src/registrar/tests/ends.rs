@@ -4,12 +4,17 @@ use super::{door::Call, *};
 use qdrs_core::api::ReleaseRequest;
 
 impl World {
-    /// What the holder's release answers, in the words of its code.
+    /// What the holder's release answers in the end, in the words of its code.
     async fn gives_up(&self, who: &Caller, reservation: Uuid) -> Result<Timestamp, (Code, String)> {
         let access = self.registrar.access(who.access.key_id).await.unwrap().expect("it is known");
-        let request = ReleaseRequest { reservation, reason: "cracked case".into() };
-        let released = self.registrar.rework(&access, "7", request).await;
-        released.map(|released| released.released_at).map_err(|refusal| (refusal.code().unwrap(), refusal.problem.detail))
+        loop {
+            let request = ReleaseRequest { reservation, reason: "cracked case".into() };
+            match self.registrar.rework(&access, "7", request).await {
+                Ok(released) => return Ok(released.released_at),
+                Err(refusal) if refusal.code() == Some(Code::InProgress) => {}
+                Err(refusal) => return Err((refusal.code().unwrap(), refusal.problem.detail)),
+            }
+        }
     }
 
     /// What the owner's release or scrapping answers, in words.
@@ -54,7 +59,8 @@ async fn a_holder_gives_up_what_the_owner_ends_at_the_same_moment() {
     let scrapped = door.meanwhile(Call::Read, world.gives_up(&mine, id), async {
         world.scrap("7").await.expect("by the owner");
     });
-    assert_eq!(scrapped.await.unwrap_err().0, Code::SerialTaken, "a scrapped one is not free");
+    let (code, detail) = scrapped.await.unwrap_err();
+    assert!(code == Code::SerialTaken && detail.starts_with("`7` is scrapped since "), "{detail}");
     assert_eq!(world.state("7").await, Some(State::Scrapped));
 }
 
@@ -102,6 +108,18 @@ async fn what_can_not_end_so_is_said_before_the_hub_is_asked() {
 }
 
 #[tokio::test]
+async fn what_the_hub_has_from_elsewhere_is_no_holders_to_release() {
+    let world = World::new();
+    let mine = world.station("line-1", |access| access.rework = 1).await;
+    let foreign = Device { primary: DeviceKey::generate(), etag: 1, enabled: true };
+    world.hub.devices.lock().unwrap().insert("7".into(), foreign);
+    assert_eq!(world.register(&mine, "7", "a").await.unwrap_err(), Code::Conflict);
+    let id = world.record("7").await.unwrap().reservation.id;
+    assert_eq!(world.gives_up(&mine, id).await.unwrap_err().0, Code::Conflict);
+    assert!(world.hub.key("7").is_some());
+}
+
+#[tokio::test]
 async fn who_may_release_nothing_hears_so_though_the_hub_is_away() {
     let (world, door, mine, id) = confirmed().await;
     world.registrar.shared.ledger.access_set_rework("line-1".into(), 0).await.unwrap();
@@ -123,12 +141,7 @@ async fn what_is_only_reserved_is_given_up_unless_it_was_disabled_by_hand() {
         let record = world.record("7").await.unwrap();
         assert_eq!((asked.unwrap_err(), record.life), (Code::HubFull, Life::Reserved));
         world.hub.change("7", |device| device.enabled = enabled);
-        let given_up = loop {
-            match world.gives_up(&mine, record.reservation.id).await {
-                Err((Code::InProgress, _)) => {}
-                end => break end.map_err(|(code, _)| code),
-            }
-        };
+        let given_up = world.gives_up(&mine, record.reservation.id).await.map_err(|(code, _)| code);
         assert_eq!(given_up.is_ok(), enabled, "{given_up:?}");
         assert_eq!(world.hub.key("7").is_none(), enabled);
         if !enabled {
@@ -170,4 +183,23 @@ async fn a_look_at_the_hub_has_patience_with_what_passes_alone() {
     door.says(Call::Read, HubError::Full);
     world.release("7").await.expect_err("that does not pass");
     assert_eq!(world.state("7").await, Some(State::Confirmed), "nothing has begun");
+}
+
+#[tokio::test]
+async fn what_lives_at_hosts_that_no_hub_has_is_counted_and_what_is_dead_is_not() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    for (serial, host, end) in [("7", "x", ""), ("14", "y", ""), ("21", "y", "confirmed"), ("28", "z", "scrapped")] {
+        let (made, key) = world.register(&mine, serial, serial).await.unwrap();
+        if !end.is_empty() {
+            world.confirm(&mine, serial, &made, &key).await.unwrap();
+        }
+        if end == "scrapped" {
+            world.scrap(serial).await.unwrap();
+        }
+        world.sql(&format!("UPDATE reservation SET hub_host = '{host}' WHERE serial = '{serial}'"));
+    }
+    let found = world.registrar.shared.ledger.serials_at_other_hosts(vec![world.hub.host_name().to_owned()]).await.unwrap();
+    let found: Vec<_> = found.iter().map(|at| (at.host.as_str(), at.open, at.confirmed)).collect();
+    assert_eq!(found, [("x", 1, 0), ("y", 1, 1)]);
 }

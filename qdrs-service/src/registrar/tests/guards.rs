@@ -26,6 +26,13 @@ async fn a_label_is_confirmed_and_released_as_it_was_sent_and_as_it_is_written()
     for serial in ["qd-8", "QD-8", "", "qd-77"] {
         assert_eq!(world.confirm(&mine, serial, &made, &key).await.unwrap_err(), Code::SerialUnknown, "another serial");
     }
+    let shared = &world.registrar.shared;
+    let without_policies = Registrar::new(Arc::clone(&shared.ledger), shared.hubs.clone(), BTreeMap::new());
+    let with_policies = std::mem::replace(&mut world.registrar, without_policies);
+    for serial in ["qd-7", "QD-7"] {
+        world.confirm(&mine, serial, &made, &key).await.expect("as it was sent, and as the ledger has it");
+    }
+    world.registrar = with_policies;
     let confirmed = world.confirm(&mine, "QD-7", &made, &key).await.expect("as it is written");
     assert_eq!(world.confirm(&mine, "qd-7", &made, &key).await.expect("as it was sent"), confirmed);
     for serial in ["qd-8", "QD-8", "", "qd-77"] {
@@ -75,8 +82,11 @@ async fn a_policy_bounds_what_is_made_in_all_and_on_one_day() {
     let today = exhausted("the policy allows 1 devices today, and they are made");
     assert_eq!(refused(&daily, "6", "f").await, today);
     let connection = rusqlite::Connection::open(world.folder.path().join("ledger.sqlite")).unwrap();
-    let yesterday = "UPDATE policy_count SET day = '2001-01-01' WHERE policy = 'daily' AND day <> ''";
+    // Midnight may have passed since.
+    let yesterday =
+        "UPDATE policy_count SET day = '2001-01-01' WHERE policy = 'daily' AND day IN (date('now'), date('now', '-1 day'))";
     assert_eq!(connection.execute(yesterday, []).unwrap(), 1);
+    assert_eq!(world.registrar.shared.ledger.policies().await.unwrap(), ["daily", "few"], "those that something was made under");
     world.register(&daily, "6", "f").await.expect("another day");
 }
 
@@ -92,6 +102,18 @@ async fn a_take_over_has_a_reason() {
     assert_eq!(world.hub.key("7").unwrap().fingerprint(), key.fingerprint(), "nothing was taken over");
     let ask = RegisterRequest { take_over: Some(TakeOver { reason: "x".repeat(200) }), ..Default::default() };
     world.register_with(&mine, "7", "b", ask).await.expect("as long as a reason may be");
+}
+
+#[tokio::test]
+async fn whoever_would_take_anothers_over_hears_nothing_of_its_identity() {
+    let mut world = World::new();
+    let door = world.with_door(&[]);
+    let (mine, other) = (world.station("line-1", |_| ()).await, world.station("line-2", |_| ()).await);
+    world.register(&mine, "7", "a").await.unwrap();
+    world.hub.change("7", |device| device.enabled = false);
+    let calls = door.calls();
+    assert_eq!(world.register_with(&other, "7", "b", take_over()).await.unwrap_err(), Code::SerialTaken);
+    assert_eq!(door.calls(), calls, "the hub is not even asked");
 }
 
 #[tokio::test]
@@ -175,6 +197,51 @@ async fn a_field_may_be_as_long_as_it_says_and_holds_no_control_characters() {
 }
 
 #[tokio::test]
+async fn the_ledger_confirms_the_very_key_that_was_issued_whoever_asks_it() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    let (made, key) = world.register(&mine, "7", "a").await.unwrap();
+    let ledger = &world.registrar.shared.ledger;
+    let confirm = |key: &DeviceKey| ledger.confirm(made.reservation, key.fingerprint(), Evidence::ReadBack, None);
+    let other = DeviceKey::generate();
+    assert!(matches!(confirm(&other).await, Err(NotConfirmed::Elsewhere(Some(_)))));
+    assert_eq!(world.state("7").await, Some(State::Issued));
+    let at = confirm(&key).await.unwrap();
+    assert!(matches!(confirm(&other).await, Err(NotConfirmed::Elsewhere(Some(_)))), "nor once it is confirmed");
+    assert_eq!(confirm(&key).await.unwrap(), at);
+    assert!(matches!(
+        ledger.confirm(Uuid::nil(), key.fingerprint(), Evidence::ReadBack, None).await,
+        Err(NotConfirmed::Elsewhere(None))
+    ));
+}
+
+#[tokio::test]
+async fn the_audit_log_has_what_the_owner_did_with_a_code() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    let ledger = &world.registrar.shared.ledger;
+    for state in [AccessState::Suspended, AccessState::Suspended, AccessState::Active, AccessState::Revoked] {
+        ledger.access_set_state("line-1".into(), state).await.unwrap();
+    }
+    for rework in [3, 3] {
+        ledger.access_set_rework("line-1".into(), rework).await.unwrap();
+    }
+    ledger.access_set_state("line-1".into(), AccessState::Active).await.expect_err("a revoked one stays so");
+    let deeds = world.deeds().await;
+    assert!(deeds.iter().all(|deed| deed.by == "owner"));
+    let did: Vec<_> = deeds.iter().map(|deed| (deed.action.as_str(), deed.detail.clone().unwrap())).collect();
+    let name = format!("line-1 ({})", mine.access.key_id);
+    let expected = [
+        ("access-created", name.clone()),
+        ("access-suspended", name.clone()),
+        ("access-active", name.clone()),
+        ("access-revoked", name.clone()),
+        ("access-rework", format!("0 -> 3: {name}")),
+    ];
+    assert_eq!(did, expected);
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_the_ledger_is_for_the_log_alone() {
     let world = World::new();
     let mine = world.station("line-1", |_| ()).await;
@@ -184,4 +251,19 @@ async fn what_is_wrong_with_the_ledger_is_for_the_log_alone() {
     assert_eq!(refused.code(), Some(Code::LedgerUnavailable));
     assert!(!serde_json::to_string(&refused.problem).unwrap().contains("reservation"), "{refused:?}");
     assert!(refused.cause.is_some_and(|cause| cause.contains("no such table")));
+}
+
+#[test]
+fn the_hubs_of_a_config_are_named_with_their_hosts_and_where_they_are_from() {
+    let hub = |host| Arc::new(FakeHub { host, ..Default::default() }) as Arc<dyn Hub>;
+    let mut hubs = Hubs::default();
+    assert_eq!((hubs.in_words().as_str(), hubs.hosts()), ("the configuration has no hub", vec![]));
+    hubs.add("eu", "given in a.toml", hub("a.azure-devices.net"));
+    hubs.add("us", "", hub("b.azure-devices.net"));
+    hubs.add_unusable("old", "its key is no base64");
+    let words = "`eu` is a.azure-devices.net (connection string given in a.toml), `old` can't be used (its key is no base64), \
+                 `us` is b.azure-devices.net";
+    assert_eq!(hubs.in_words(), words);
+    assert_eq!(hubs.hosts(), ["a.azure-devices.net", "b.azure-devices.net"]);
+    assert!(hubs.shared().is_empty(), "each has a name of its own");
 }

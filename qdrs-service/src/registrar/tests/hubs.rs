@@ -89,8 +89,7 @@ async fn what_was_made_in_a_hub_is_never_looked_for_in_another() {
     }
     let (taken, key) = world.register_with(&mine, "28", "e", take_over()).await.unwrap();
     assert_eq!((taken.hub.as_str(), a.key("28")), (A, Some(key)), "a take-over, too");
-    let request = ReleaseRequest { reservation: issued.reservation, reason: "cracked".into() };
-    world.registrar.rework(&mine.access, "14", request).await.expect("a station's release");
+    world.rework(&mine, "14", issued.reservation).await.expect("a station's release");
     world.scrap("7").await.unwrap();
     world.release("21").await.unwrap();
     assert!(["7", "14", "21"].iter().all(|serial| a.key(serial).is_none()));

@@ -52,6 +52,18 @@ async fn what_ends_or_is_done_while_the_hub_is_asked_is_not_handed_out_any_more(
 }
 
 #[tokio::test]
+async fn a_credential_is_handed_out_only_with_the_very_key_that_the_ledger_has_by_then() {
+    let mut world = World::new();
+    let door = world.with_door(&[]);
+    let mine = world.station("line-1", |_| ()).await;
+    world.register(&mine, "7", "a").await.unwrap();
+    let other = door.meanwhile(Call::Read, world.register(&mine, "7", "a"), async {
+        world.sql("UPDATE reservation SET fingerprint = randomblob(32)");
+    });
+    assert_eq!(other.await.unwrap_err(), Code::SerialTaken);
+}
+
+#[tokio::test]
 async fn no_call_is_sent_for_a_reservation_that_has_ended() {
     let mut world = World::new();
     let door = world.with_door(&[]);
@@ -64,6 +76,19 @@ async fn no_call_is_sent_for_a_reservation_that_has_ended() {
     assert_eq!(asked.await.unwrap_err(), Code::Released);
     assert!(world.hub.key("7").is_none());
     assert_eq!(door.calls(), [Call::Create], "and none after the release has begun");
+}
+
+#[tokio::test]
+async fn a_request_has_a_twins_patience_only_beside_a_twin() {
+    let mut world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    world.left_behind(&mine, "7", "a").await;
+    let door = world.with_door(&[]);
+    Arc::get_mut(&mut world.registrar.shared).unwrap().twin_waits = Duration::ZERO;
+    let alone = door.meanwhile(Call::Read, world.register(&mine, "7", "a"), async {
+        assert_eq!(world.register(&mine, "7", "a").await.unwrap_err(), Code::InProgress, "it came second");
+    });
+    alone.await.expect("what nobody else works on is waited for");
 }
 
 #[tokio::test]
@@ -124,7 +149,21 @@ async fn of_two_services_at_one_reservation_both_answer_with_the_key_that_the_hu
         world.hub.devices.lock().unwrap().remove("14");
         other.register(&mine, "14", "b").await.expect("made anew");
     });
-    late.await.expect_err("its key is not the one that was issued");
+    assert_eq!(late.await.unwrap_err(), Code::FingerprintMismatch, "its key is not the one that was issued");
+}
+
+#[tokio::test]
+async fn what_was_issued_while_the_caller_was_on_its_way_is_read_from_the_hub() {
+    let world = World::new();
+    let mine = world.station("line-1", |_| ()).await;
+    let (made, key) = world.register(&mine, "7", "a").await.unwrap();
+    // As if the caller had seen it reserved, and another instance had settled it since.
+    let settled = world.registrar.settle(made.reservation, None).await.expect("it is settled");
+    assert_eq!(settled.fingerprint(), key.fingerprint());
+    assert_eq!(*world.hub.creates.lock().unwrap(), 1, "nothing is made again");
+    world.confirm(&mine, "7", &made, &key).await.unwrap();
+    let late = world.registrar.settle(made.reservation, None).await.expect_err("its device holds it");
+    assert_eq!(late.code(), Some(Code::FingerprintMismatch));
 }
 
 #[tokio::test]

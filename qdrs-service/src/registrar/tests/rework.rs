@@ -31,7 +31,7 @@ impl World {
         (registration, key)
     }
 
-    async fn deeds(&self) -> Vec<Deed> {
+    pub(super) async fn deeds(&self) -> Vec<Deed> {
         let entries = self.registrar.shared.ledger.audit(1, 10_000).await.unwrap();
         assert!(crate::ledger::audit::check_chain(1, [0; 32], &entries).is_ok(), "the audit chain is broken");
         entries.iter().map(|entry| serde_json::from_str(&entry.text).unwrap()).collect()
@@ -95,6 +95,7 @@ async fn a_budget_is_the_owners_and_ends() {
     let ledger = &world.registrar.shared.ledger;
     assert_eq!(ledger.access_set_rework("line-1".into(), 1).await.unwrap().rework, 1);
     ledger.access_set_rework("app".into(), 1).await.expect_err("a product has none");
+    ledger.access_set_rework("app".into(), 0).await.expect("and keeps none");
     ledger.access_set_rework("line-9".into(), 1).await.expect_err("there is no such code");
     world.rework(&mine, "7", first.reservation).await.unwrap();
     assert_eq!(world.rework(&mine, "14", second.reservation).await.unwrap_err(), Code::ReworkUsedUp);
