@@ -300,7 +300,7 @@ pub struct Registration {
     pub serial: String,
     /// The device's name in the hub.
     pub device_id: String,
-    /// The hub's host name.
+    /// The hub's host name, as it is in the device connection string.
     pub hub: String,
     /// This attempt; confirming names it.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = Uuid))]
@@ -449,7 +449,7 @@ pub struct SerialStatus {
     /// The device's name in the hub; only for the code that registered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<String>,
-    /// The hub's host name; only for the code that registered it.
+    /// The host name that identifies the hub, the classic one of its three; only for the code that registered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub: Option<String>,
     /// What showed that the device holds its credential; only for the code that registered it.
