@@ -160,6 +160,32 @@ async fn says_what_was_kept(ledger: &SqliteLedger) {
     assert!(check_chain(1, [0; 32], &ledger.audit(1, 100).await.unwrap()).is_ok());
 }
 
+#[tokio::test]
+async fn the_ninth_versions_ledger_opens() {
+    let (_folder, path) = kept(9);
+    let ledger = SqliteLedger::open_or_make(&path).unwrap();
+    says_what_was_kept(&ledger).await;
+    says_who_released_it(&ledger).await;
+}
+
+/// Version 8 and older kept no numbers of the audit log beside a reservation; the log has them.
+#[tokio::test]
+async fn the_order_of_an_old_ledgers_attempts_is_that_of_its_log() {
+    let (_folder, path) = kept(3);
+    let ledger = SqliteLedger::open_or_make(&path).unwrap();
+    let entries = ledger.read(|connection| {
+        let mut rows =
+            connection.prepare("SELECT serial, reserved_entry, last_entry FROM reservation ORDER BY reserved_entry")?;
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?, row.get::<_, u64>(2)?));
+        rows.query_map([], row)?.collect::<rusqlite::Result<Vec<_>>>()
+    });
+    let entries = entries.await.unwrap();
+    assert_eq!(entries.iter().map(|(serial, ..)| serial.as_str()).collect::<Vec<_>>(), ["7", "14", "21"]);
+    assert!(entries.iter().all(|(_, first, last)| 0 < *first && first < last), "{entries:?}");
+    let books = ledger.batch_books("w47".into()).await.unwrap().unwrap();
+    assert_eq!(books.changed_after_closing().count(), 0);
+}
+
 /// Version 6 and older took each spelling of a board for a board of its own, and a scrapped serial's board for free.
 #[tokio::test]
 async fn boards_of_an_old_ledger_are_folded_and_those_that_are_one_are_kept_and_told() {
