@@ -1,14 +1,16 @@
-//! A service whose system is short of something: descriptors, or space on its disk.
+//! A service that strangers send junk to, or whose system is short of something: descriptors, or space on its disk.
 #![cfg(unix)]
 
 use std::{
-    io::{Read as _, Write as _},
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
-use qdrs_tests::Cloud;
-use tokio::net::{TcpSocket, TcpStream};
+use qdrs_tests::{Bench, Cloud, Station, serials};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+};
 
 async fn connect(cloud: &Cloud, from: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
@@ -18,17 +20,12 @@ async fn connect(cloud: &Cloud, from: &str) -> TcpStream {
 
 /// The whole answer to a GET from that address.
 async fn get(cloud: &Cloud, from: &str, path: &str, headers: &str) -> String {
-    let stream = connect(cloud, from).await.into_std().expect("a stream");
+    let mut stream = connect(cloud, from).await;
     let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{headers}Connection: close\r\n\r\n");
-    let answer = tokio::task::spawn_blocking(move || {
-        let mut stream = stream;
-        stream.set_nonblocking(false)?;
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok::<_, std::io::Error>(answer)
-    });
-    answer.await.expect("no panic").expect("an answer")
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
 }
 
 /// The `detail` of a problem.
@@ -36,6 +33,41 @@ fn detail(answer: &str) -> String {
     let body = answer.split_once("\r\n\r\n").expect("a body").1;
     let problem: serde_json::Value = serde_json::from_str(body).expect("JSON");
     problem["detail"].as_str().expect("text").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_makes_all_its_devices_through_junk_from_its_own_address() {
+    let mut cloud = Cloud::start().await;
+    cloud.kill_service().await;
+    let config = cloud.folder().join("service.toml");
+    let text = std::fs::read_to_string(&config).expect("a config");
+    let (without_limits, _) = text.split_once("[limits]").expect("the limits come last");
+    std::fs::write(&config, without_limits).expect("the limits that an owner has who sets none");
+    cloud.start_service().await;
+    let address = cloud.address();
+    let (over, mut is_over) = tokio::sync::watch::channel(false);
+    let junk = tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            ticks.tick().await;
+            let Ok(mut stream) = TcpStream::connect(&address).await else { continue };
+            let request = |last| format!("PUT /v1/devices/QD-0000007 HTTP/1.1\r\nHost: a\r\n{last}\r\n");
+            let requests = request("").repeat(9) + &request("Connection: close\r\n");
+            let mut answers = String::new();
+            let sent = stream.write_all(requests.as_bytes()).await;
+            let _ = sent.and(stream.read_to_string(&mut answers).await);
+            if answers.contains(" 429 ") {
+                over.send_replace(true);
+            }
+        }
+    });
+    is_over.wait_for(|is_over| *is_over).await.expect("the junk goes on");
+    let station = Station::new("line-1", &cloud.url(), &cloud.access_code("line-1", &[]));
+    let (serials, bench) = (serials(39), Bench::with(3));
+    station.provision(&station.batch(&serials), &bench).ends().await.with_code(0);
+    assert!(!junk.is_finished(), "the junk went on all the time");
+    junk.abort();
+    cloud.books().balance(&serials, &bench.held());
 }
 
 #[tokio::test(flavor = "multi_thread")]
