@@ -15,19 +15,18 @@ pub struct Form {
     pub policy: String,
     /// The normal form as text; equal texts normalise equally.
     pub text: String,
-    normalise: Box<dyn Fn(&str) -> String + Send>,
+    own: Policy,
 }
 
 impl Form {
     /// The form of that policy.
     pub fn of(policy: &Policy) -> Self {
-        let (name, text, own) = (policy.name.clone(), policy.normal_form(), policy.clone());
-        Self { policy: name, text, normalise: Box::new(move |text| own.normalise(text)) }
+        Self { policy: policy.name.clone(), text: policy.normal_form(), own: policy.clone() }
     }
 
     /// The text as this form writes it.
     pub fn normalise(&self, text: &str) -> String {
-        (self.normalise)(text)
+        self.own.normalise(text)
     }
 }
 

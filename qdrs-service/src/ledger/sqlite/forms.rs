@@ -45,9 +45,19 @@ fn compare(connection: &Connection, form: &Form) -> rusqlite::Result<Moves> {
         }
         Ok(())
     };
+    // A spelling that is known to be the serial's makes no other one.
+    let mut aliases: HashMap<String, String> = HashMap::new();
+    rows("SELECT spelling, serial FROM serial_alias WHERE policy = ?1", &mut |spelling, serial| {
+        aliases.insert(spelling, serial);
+        Ok(())
+    })?;
+    let written = |serial: &str, sent: &str| {
+        let new = written(form, serial, sent);
+        aliases.get(&new).cloned().unwrap_or(new)
+    };
     // What the label says was sent; what was dropped from it is not in the stored serial any more.
     rows("SELECT serial, serial_sent FROM reservation WHERE policy = ?1 AND state <> 'released'", &mut |serial, sent| {
-        let new = written(form, &serial, &sent);
+        let new = written(&serial, &sent);
         if new != serial {
             moves.serials.insert(serial, new);
         }
@@ -59,7 +69,7 @@ fn compare(connection: &Connection, form: &Form) -> rusqlite::Result<Moves> {
         "SELECT serial, serial_sent FROM reservation WHERE policy = ?1 AND state = 'released' ORDER BY rowid",
         &mut |serial, sent| {
             if form.normalise(&serial) != serial && !moves.serials.contains_key(&serial) {
-                let new = written(form, &serial, &sent);
+                let new = written(&serial, &sent);
                 free.insert(serial, new);
             }
             Ok(())

@@ -111,6 +111,26 @@ async fn what_is_open_goes_on_after_its_serial_was_moved() {
     forms.world.confirm(&forms.mine, "QD-7", &taken, &new).await.unwrap();
 }
 
+/// What is registered anew by a former spelling is the same serial at every start.
+#[tokio::test]
+async fn a_former_spelling_stays_known() {
+    let mut forms = Forms::new("drop = \"-\"").await;
+    forms.world.register(&forms.mine, "QD-7", "a").await.unwrap();
+    Forms::ledger(&forms.world).renormalise(Form::of(&policy(""))).await.unwrap();
+    forms.start("").await.unwrap();
+    let take_over = RegisterRequest { take_over: Some(TakeOver { reason: "lost".into() }), ..Default::default() };
+    let (taken, _) = forms.world.register_with(&forms.mine, "QD7", "b", take_over).await.unwrap();
+    assert_eq!((taken.serial.as_str(), taken.device_id.as_str()), ("QD-7", "QD7"));
+    for form in ["trim = false", ""] {
+        forms.start(form).await.unwrap_or_else(|error| panic!("{form}: {error}"));
+    }
+    forms.release("QD7").await;
+    let (made, _) = forms.world.register(&forms.mine, "QD7", "c").await.unwrap();
+    assert_eq!(made.serial, "QD-7", "and when it is free");
+    assert_eq!(forms.world.register(&forms.mine, "QD-7", "d").await.unwrap_err(), Code::SerialTaken);
+    assert_eq!(forms.world.hub.devices.lock().unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn labels_that_would_become_one_are_named_and_nothing_is_changed() {
     let mut forms = Forms::new("case = \"keep\"").await;
