@@ -187,6 +187,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_connection_string_is_written_over_and_what_can_not_be_read_is_said_so() {
+        let home = tempfile::tempdir().expect("a folder");
+        let mut device = Folder::open(home.path().to_str().expect("text")).expect("opens");
+        let path = home.path().join("QD-1.txt");
+        assert!(device.read_back().expect("asks").is_none(), "nothing was written yet");
+        for held in [&b"not a string of ours"[..], b"\xff\xfe", b""] {
+            std::fs::write(&path, held).expect("writes");
+            assert_eq!(device.write(&credential("QD-1")).expect("writes"), Evidence::ReadBack);
+        }
+        std::fs::write(&path, "changed since").expect("writes");
+        assert!(device.read_back().expect("reads").is_none(), "it holds something else");
+        std::fs::remove_file(&path).expect("removes");
+        std::fs::create_dir(&path).expect("makes");
+        for error in [device.write(&credential("QD-1")).expect_err("a folder"), device.read_back().expect_err("a folder")] {
+            assert_eq!((error.code(), error.touched()), (Code::FileUnwritable, false));
+        }
+        // Where the new file should go, something is that can't be removed.
+        std::fs::create_dir(home.path().join(".QD-2.new")).expect("makes");
+        let error = device.write(&credential("QD-2")).expect_err("in the way");
+        assert_eq!((error.code(), error.touched()), (Code::FileUnwritable, false));
+        assert!(!home.path().join("QD-2.txt").exists());
+    }
+
+    #[test]
     fn a_folder_that_is_gone_is_said_so() {
         let home = tempfile::tempdir().expect("a folder");
         let folder = home.path().join("devices");
