@@ -198,7 +198,12 @@ fn boot_noise_and_prints_and_leftovers_are_no_answers() {
 #[test]
 fn a_slow_start_is_waited_for_and_its_late_prompts_are_no_answers() {
     // Each of the prompts that it was asked for while it started comes by itself, long after the one before.
-    passes(&Flash::fresh(), &["--boot", "3000", "--lag", "200"], &factory_text());
+    let flash = Flash::fresh();
+    let mut button = flash.boots(&["--boot", "4000", "--lag", "150"]);
+    button.cut();
+    await_that("its power fails", || button.power_failed());
+    // The connection switches it on.
+    visit(button.port_name(), &credential("QD-0010003")).expect("passes");
 }
 
 #[test]

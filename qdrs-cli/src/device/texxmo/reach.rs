@@ -19,6 +19,10 @@ const START_MS_MAX: u64 = 4_000;
 const QUIET_MS: u64 = 1_500;
 /// After so long without another prompt all that was sent to a deaf device has been heard, in milliseconds.
 const SETTLED_MS: u64 = 60;
+/// The same of a device that was slow to start, and may be as slow to answer, in milliseconds.
+const SLOW_SETTLED_MS: u64 = 1_000;
+/// A device that was sent so many prompts before it answered is a slow one.
+const SLOW_ATTEMPTS_MIN: u32 = 3;
 /// How long a device that lost its file system is quiet between two complaints, in milliseconds; it is 3 s.
 const LOST_MS_MAX: u64 = 4_500;
 
@@ -45,12 +49,12 @@ impl Session {
         for attempt in 0_u32.. {
             self.send(&[ENTER])?;
             if self.await_ready(after(PROMPT_MS_MAX))?.is_some() {
-                return if attempt == 0 { Ok(()) } else { self.settle() };
+                return if attempt == 0 { Ok(()) } else { self.settle(attempt) };
             }
             if self.heard.is_none_or(|heard| past(heard, QUIET_MS)) || past(begun, START_MS_MAX) {
                 self.send(&[INTERRUPT, INTERRUPT, ENTER])?;
                 if self.await_ready(after(PROMPT_MS_MAX))?.is_some() {
-                    return self.settle();
+                    return self.settle(attempt);
                 }
             }
             match self.heard {
@@ -83,9 +87,11 @@ impl Session {
     }
 
     /// A device that was deaf answers at last to all that it was sent: waits for the last answer.
-    fn settle(&mut self) -> Result<(), DeviceError> {
-        let deadline = after(ACCEPT_MS_MAX);
-        while self.await_ready(after(SETTLED_MS).min(deadline))?.is_some() {}
+    fn settle(&mut self, attempts: u32) -> Result<(), DeviceError> {
+        let is_slow = attempts >= SLOW_ATTEMPTS_MIN;
+        let (quiet_ms, ms_max) = if is_slow { (SLOW_SETTLED_MS, BUSY_MS_MAX) } else { (SETTLED_MS, ACCEPT_MS_MAX) };
+        let deadline = after(ms_max);
+        while self.await_ready(after(quiet_ms).min(deadline))?.is_some() {}
         Ok(())
     }
 
