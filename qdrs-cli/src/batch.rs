@@ -36,6 +36,12 @@ pub struct Reading {
     /// Policy that the serial numbers must follow, as a file from the product owner
     #[arg(long, value_name = "FILE.toml")]
     pub policy: Option<PathBuf>,
+    /// Whether the list has a header [default: found out, and asked where it can't be]
+    #[arg(long, value_name = "yes|no", value_parser = clap::builder::BoolishValueParser::new())]
+    pub header: Option<bool>,
+    /// Keep further columns and cells that may hold secrets; without it they stay out of journal, report and the owner's books
+    #[arg(long)]
+    pub keep_secrets: bool,
     /// Go on with the good rows, and say which are left out
     #[arg(long)]
     pub skip_bad: bool,
@@ -51,7 +57,7 @@ impl Reading {
         if *self == Self::default() {
             return Ok(());
         }
-        let help = "leave out `--column`, `--sheet`, `--policy` and `--skip-bad`: they say how a batch is read";
+        let help = "leave out `--column`, `--sheet`, `--header`, `--policy`, `--keep-secrets` and `--skip-bad`: they say how a batch is read";
         Err(Failure::with_help(Code::SettingInvalid, "a single serial number is no batch", help).at("SERIAL"))
     }
 
@@ -110,7 +116,13 @@ impl Reading {
     }
 
     fn of_file(&self) -> batch::Reading {
-        batch::Reading { column: self.column.clone(), sheet: self.sheet.clone(), skip_bad: self.skip_bad }
+        batch::Reading {
+            column: self.column.clone(),
+            sheet: self.sheet.clone(),
+            skip_bad: self.skip_bad,
+            keep_secrets: self.keep_secrets,
+            header: self.header,
+        }
     }
 }
 

@@ -4,14 +4,20 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 use jiff::{Timestamp, tz::TimeZone};
-use qdrs_core::hardware_id::HardwareId;
-use qdrs_core::{api::Evidence, batch::Extra, csv_out::CsvWriter};
+use qdrs_core::{
+    api::{Code, Evidence},
+    batch::Extra,
+    csv_out::CsvWriter,
+    hardware_id::HardwareId,
+};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::{
+    failure::Failure,
     journal::{JobState, Phase},
     printer::printable,
+    secret_file,
 };
 
 /// The widest table that still has the batch's own columns, in characters.
@@ -114,6 +120,22 @@ impl Report {
     /// How many serials stand where, in the order of [`Phase::ALL`].
     pub fn totals(&self) -> [(Phase, usize); 6] {
         Phase::ALL.map(|phase| (phase, self.rows.iter().filter(|row| row.state == phase).count()))
+    }
+
+    /// Writes it to a file; one that holds what stands in a batch beside the serials is readable by its owner only (0600).
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be written.
+    pub fn save(&self, path: &Path, format: Format, zone: &TimeZone) -> Result<(), Failure> {
+        let text = self.write(format, zone);
+        // A pipe or a device stays what it is.
+        let is_file = std::fs::metadata(path).map_or(true, |metadata| metadata.is_file());
+        let private = is_file && self.rows.iter().any(|row| !row.extra.is_empty());
+        let written = if private { secret_file::write(path, text.as_bytes()) } else { std::fs::write(path, text) };
+        written.map_err(|error| {
+            Failure::new(Code::FileUnwritable, format!("the report `{}` can't be written: {error}", path.display()))
+        })
     }
 
     /// The whole text; `zone` is for the table, the other formats have UTC.
@@ -269,6 +291,24 @@ mod tests {
         report.rows[1].extra = extra(&format!(r#"{{"note":"{}"}}"#, "x".repeat(60)));
         let table = report.write(Format::Table, &TimeZone::UTC);
         assert!(table.contains("in CSV and JSON: lot, state, note") && !table.contains("xxx"), "{table}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_report_with_what_stands_beside_the_serials_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("makes a folder");
+        let path = folder.path().join("shift.csv");
+        let mode = |report: &Report| {
+            report.save(&path, Format::Csv, &TimeZone::UTC).expect("writes");
+            std::fs::metadata(&path).expect("is there").permissions().mode() & 0o077
+        };
+        let mut report = Report { rows: vec![row("A1", Phase::Passed, None)] };
+        report.rows[0].extra = serde_json::from_str(r#"{"lot":"W47"}"#).expect("reads");
+        assert_eq!(mode(&report), 0);
+        // A pipe or a device is written to, never replaced.
+        report.save(Path::new("/dev/null"), Format::Csv, &TimeZone::UTC).expect("writes");
+        assert!(!std::fs::metadata("/dev/null").expect("is there").is_file());
     }
 
     #[test]

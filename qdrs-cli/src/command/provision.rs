@@ -149,9 +149,7 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer, interrup
 /// Writes what the journal knows of these serials.
 fn report(journal: &Journal, serials: &[String], path: &Path) -> Result<(), Failure> {
     let states: Vec<_> = serials.iter().filter_map(|serial| journal.state(serial)).collect();
-    let text = Report::of(&states).write(Format::of(path).unwrap_or(Format::Table), &jiff::tz::TimeZone::system());
-    std::fs::write(path, text)
-        .map_err(|error| Failure::new(Code::FileUnwritable, format!("the report `{}` can't be written: {error}", path.display())))
+    Report::of(&states).save(path, Format::of(path).unwrap_or(Format::Table), &jiff::tz::TimeZone::system())
 }
 
 /// Starts the sandbox if it is asked for; it ends with what is returned.

@@ -56,14 +56,10 @@ pub fn run(args: &Args, settings: &Settings, printer: Printer) -> Result<Outcome
     }
     let by_ending = args.out.as_deref().and_then(Format::of);
     let format = if printer.json { Format::Json } else { args.format.or(by_ending).unwrap_or(Format::Table) };
-    let text = report.write(format, &TimeZone::system());
     match &args.out {
-        None => printer.result(text),
+        None => printer.result(report.write(format, &TimeZone::system())),
         Some(out) => {
-            let written = std::fs::write(out, text);
-            written.map_err(|error| {
-                Failure::new(Code::FileUnwritable, format!("the report `{}` can't be written: {error}", out.display()))
-            })?;
+            report.save(out, format, &TimeZone::system())?;
             printer.talk(format!("report written to {}", out.display()));
         }
     }

@@ -15,6 +15,7 @@ use super::{
     kind::Kind,
     layout,
     ranges::{Ranges, TOLD_MAX},
+    secret,
 };
 
 /// How many rows of a kind that a person mends one by one are told one by one.
@@ -230,10 +231,10 @@ fn filled(sentence: &str, (_, x, y): &Example) -> String {
     sentence.split("{y}").map(|part| part.replace("{x}", x)).collect::<Vec<_>>().join(y)
 }
 
-/// A text as a person sees it in the spreadsheet, but never longer than a line, and nothing that can't be seen.
+/// A text as a person sees it in the spreadsheet, but never longer than a line, nothing that can't be seen, and no key.
 pub(super) fn shown(text: &str) -> String {
     let mut shown = String::new();
-    for (count, c) in text.chars().enumerate() {
+    for (count, c) in secret::masked(text).chars().enumerate() {
         match c {
             _ if count == SHOWN_CHARS_MAX => {
                 shown.push('…');

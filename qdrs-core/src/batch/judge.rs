@@ -17,7 +17,7 @@ use super::{
     ranges::Ranges,
     record::{Cell, Record},
     rules::{self, Rules},
-    shape,
+    secret, shape,
     text::{SEPARATORS, is_comment},
 };
 
@@ -176,7 +176,8 @@ impl<'a> Judge<'a> {
         let (line, more) = (record.line, record.lines_more);
         self.note_gap(line);
         self.next = line + 1 + more;
-        self.rows += self.findings.add_taken(kind, line, line + more, record.get(0).trim());
+        let text = self.unread(record.get(0).trim());
+        self.rows += self.findings.add_taken(kind, line, line + more, text);
     }
 
     /// Does a quotation mark hold further rows in this one? A note of several lines is none, one with serials in it is.
@@ -193,6 +194,7 @@ impl<'a> Judge<'a> {
         }
         let first = record.cells().find(|cell| cell.contains('\n')).and_then(|cell| cell.lines().next()).unwrap_or_default();
         // The row itself is counted already.
+        let first = self.unread(first);
         self.rows += self.findings.add_taken(Kind::Lines, record.line, record.line + more, first) - 1;
         true
     }
@@ -267,7 +269,7 @@ impl<'a> Judge<'a> {
 
     /// Where nobody has a policy: did nobody do anything to it? Says so if somebody did.
     fn is_plausible(&mut self, record: &Record, serial: &str) -> bool {
-        if self.note_damage(record.line, serial) {
+        if self.note_secret(record.line, serial) || self.note_damage(record.line, serial) {
             return false;
         }
         if self.layout.shape.is_some() && shape::of(serial) == self.layout.shape {
@@ -312,9 +314,23 @@ impl<'a> Judge<'a> {
         };
         let found = SEPARATORS.iter().any(parts);
         if found {
-            self.findings.add(Kind::OtherSeparator, record.line, text, String::new);
+            self.findings.add(Kind::OtherSeparator, record.line, self.unread(text), String::new);
         }
         found
+    }
+
+    /// What may be repeated of a row whose cells could not be told apart: nothing, if the list has a column of secrets.
+    fn unread<'t>(&self, text: &'t str) -> &'t str {
+        if self.layout.secrets.is_empty() { text } else { "•••" }
+    }
+
+    /// True, with a finding that does not repeat the text, if a cell of the serials looks like a key among others that don't.
+    fn note_secret(&mut self, line: u32, text: &str) -> bool {
+        let is_secret = !self.layout.serials_like_keys && secret::is_look(text);
+        if is_secret {
+            self.findings.add(Kind::SecretCell, line, "", String::new);
+        }
+        is_secret
     }
 
     fn damaged(&mut self, kind: Kind, line: u32, text: &str) -> Option<()> {
@@ -325,7 +341,7 @@ impl<'a> Judge<'a> {
     /// Says why a text is no serial. The one place where a policy's word becomes a row's fault.
     fn refused(&mut self, record: &Record, text: &str, error: SerialError) {
         let line = record.line;
-        if self.note_damage(line, damage::unmarked(text).unwrap_or(text)) {
+        if self.note_secret(line, text) || self.note_damage(line, damage::unmarked(text).unwrap_or(text)) {
             return;
         }
         if let Some(whole) = self.with_zeros(text) {
@@ -359,7 +375,10 @@ impl<'a> Judge<'a> {
 
     /// Another column with a serial, where serials don't stand in other rows.
     fn elsewhere<'r>(&self, record: &'r Record) -> Option<(usize, &'r str)> {
-        let columns = (0..record.len()).filter(|column| *column != self.layout.column && !self.layout.alike.contains(column));
+        let layout = self.layout;
+        let is_secret = |column: &usize| layout.secrets.iter().any(|(secret, _)| secret == column);
+        let columns = (0..record.len()).filter(|column| *column != layout.column && !layout.alike.contains(column));
+        let columns = columns.filter(|column| !is_secret(column) && !secret::is_look(record.get(*column)));
         let mut cells = columns.map(|column| (column, record.get(column).trim()));
         if self.rules.own {
             return cells.find(|(_, cell)| !cell.is_empty() && self.rules.check(cell).is_ok());

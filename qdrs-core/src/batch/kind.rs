@@ -40,6 +40,8 @@ pub enum Kind {
     Hash,
     /// The row is separated by another sign than the others.
     OtherSeparator,
+    /// What looks like a key stands where the serial should.
+    SecretCell,
     /// Quotation marks that are not those of the file.
     Quoted,
     /// The serial runs over several lines.
@@ -99,6 +101,12 @@ pub enum Kind {
     Shorter,
     /// A serial that looks like no other.
     Odd,
+    /// Columns that may hold secrets, and stay out.
+    SecretColumns,
+    /// Cells of further columns that look like keys, and stay out.
+    SecretCut,
+    /// Further columns beyond the most that come along.
+    ColumnsOver,
     /// Further columns that are too long to come along.
     ExtraCut,
     /// The service knows the serial.
@@ -141,6 +149,7 @@ impl Kind {
             Self::Word => "no-digit",
             Self::Hash => "number-sign",
             Self::OtherSeparator => "other-separator",
+            Self::SecretCell => "looks-like-a-key",
             Self::Quoted => "quotation-marks",
             Self::Lines => "several-lines",
             Self::Unclosed => "quote-not-closed",
@@ -170,6 +179,9 @@ impl Kind {
             Self::Letters => "letter-case",
             Self::Shorter => "shorter",
             Self::Odd => "odd",
+            Self::SecretColumns => "secret-columns",
+            Self::SecretCut => "secret-cells",
+            Self::ColumnsOver => "columns-over",
             Self::ExtraCut => "columns-cut",
         }
     }
@@ -396,6 +408,15 @@ impl Kind {
             Self::Odd => (
                 "`{x}` looks like no other serial of the list, as {y}",
                 "these look like no other serials of the list, as `{x}` beside {y}",
+            ),
+            Self::SecretCell => (
+                "where the serial should stand is what looks like a key or a password, so it is not shown; write the serial number in",
+                "where the serials should stand is what looks like keys or passwords, so they are not shown; write the serial numbers in",
+            ),
+            Self::SecretColumns | Self::ColumnsOver => ("{y}", "{y}"),
+            Self::SecretCut => (
+                "a cell beside the serial looks like a key, so it stays out; `--keep-secrets` keeps it",
+                "cells beside these serials look like keys, so they stay out; `--keep-secrets` keeps them",
             ),
             Self::ExtraCut => (
                 "the further columns hold more than comes along, 2 KiB a row and 64 MiB a batch; the rest is not kept",

@@ -9,7 +9,7 @@ use super::{
     damage::{self, Damage},
     record::Record,
     rules::Rules,
-    shape,
+    secret, shape,
 };
 
 /// How many rows are looked at.
@@ -70,6 +70,10 @@ pub(super) struct Asked<'a> {
     pub(super) beside: &'a [String],
     /// Is it a policy's rule that asks, and no flag?
     pub(super) in_rule: bool,
+    /// True if columns and cells that may hold secrets come along all the same.
+    pub(super) keep_secrets: bool,
+    /// Whether the first row is a header. `None`: found out.
+    pub(super) header: Option<bool>,
 }
 
 impl Asked<'_> {
@@ -90,6 +94,17 @@ const STEMS: [&str; 6] = ["serial", "seriennummer", "seriennr", "numérodesérie
 /// What goes on after `serial` where no number is meant: an interface, or a day on which something was serialised.
 const OTHER_SERIAL: [&str; 8] = ["interface", "port", "is", "iz", "cable", "bus", "console", "comm"];
 
+/// A further column that comes along.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Further {
+    /// Its place, from 0.
+    pub(super) column: usize,
+    /// Its name, or its place in words.
+    pub(super) name: String,
+    /// True if a cell that looks like a key comes along as well.
+    pub(super) keeps_all: bool,
+}
+
 /// Where things stand in each row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -105,8 +120,14 @@ pub(super) struct Layout {
     pub(super) width: usize,
     /// The further columns that are asked for, from 0.
     pub(super) beside: Vec<usize>,
-    /// The further columns, and their names.
-    pub(super) extras: Vec<(usize, String)>,
+    /// The further columns that come along.
+    pub(super) extras: Vec<Further>,
+    /// Columns that may hold secrets, from 0, with their names in words. They stay out unless they are asked for.
+    pub(super) secrets: Vec<(usize, String)>,
+    /// True if the serials themselves may look like keys.
+    pub(super) serials_like_keys: bool,
+    /// How many further columns stay out, since a batch has no more than [`EXTRA_COLUMNS_MAX`].
+    pub(super) extras_over: usize,
     /// What the serials look like, if they look alike.
     pub(super) shape: Option<String>,
     /// Other columns that look like serials in most rows.
@@ -145,7 +166,10 @@ fn speaks_of_serials(cell: &str) -> bool {
 impl Layout {
     /// Finds it out from the first rows. `letters`: columns may be asked for by letter, as in a sheet.
     pub(super) fn of(head: &[Record], asked: &Asked<'_>, rules: &Rules, letters: bool) -> Result<Self, Unclear> {
-        let at = header(head, asked, rules, letters);
+        let at = match asked.header {
+            Some(false) => None,
+            said => header(head, asked, rules, letters).or(said.map(|_| 0)),
+        };
         let header = at.map(|at| &head[at]);
         let rows = &head[at.map_or(0, |at| at + 1)..];
         let width = header.map_or_else(|| head.iter().map(Record::len).max().unwrap_or(0), Record::len).max(1);
@@ -153,11 +177,12 @@ impl Layout {
         let label = |column: usize| label(header, column, letters);
         let shown = |column: usize| {
             let first = rows.iter().map(|row| row.get(column).trim()).find(|text| !text.is_empty()).unwrap_or_default();
-            format!("{} (`{}`, …)", label(column), Shown::new(first))
+            format!("{} (`{}`, …)", label(column), Shown::new(&secret::masked(first)))
         };
         let requested = |name: &str| by_request(name, asked, header, widest, letters);
         let beside = asked.beside.iter().map(|name| requested(name)).collect::<Result<Vec<_>, _>>()?;
-        let others = (0..widest).filter(|column| !beside.contains(column));
+        let secrecy: Vec<Option<Secrecy>> = (0..widest).map(|column| secrecy(rows, header, column, rules)).collect();
+        let others = (0..widest).filter(|column| !beside.contains(column) && secrecy[*column].is_none());
         let alike: Vec<usize> = others.filter(|column| looks_like_serials(rows, *column, rules)).collect();
         let mut guessed = false;
         let column = match (asked.column, header) {
@@ -186,6 +211,22 @@ impl Layout {
                 }
             },
         };
+        // A person may say that long random texts are serials; a column that is called a secret is one.
+        if let Some(secrecy) = secrecy[column].filter(|secrecy| asked.column.is_none() || *secrecy == Secrecy::Name) {
+            let column = label(column);
+            return Err(Unclear {
+                line: header.map(|header| header.line),
+                why: match secrecy {
+                    Secrecy::Name => format!("{column} holds secrets by its name, and no other column is plainly that of the serial numbers"),
+                    Secrecy::Look => format!("the texts of {column} look like keys or passwords, and no other column is plainly that of the serial numbers"),
+                },
+                help: match (secrecy, header) {
+                    _ if asked.in_rule => "name the serials' column in the rule, with `column`".into(),
+                    (Secrecy::Look, None) => "say which column has the serial numbers with `--column N`, or write `serial` above it; a serial number is shown in reports, logs and the hub".into(),
+                    _ => "say which column has the serial numbers with `--column NAME`; a serial number is shown in reports, logs and the hub".into(),
+                },
+            });
+        }
         if rules.own && asked.column.is_none() && rows.len() >= ROWS_MIN && !alike.contains(&column) {
             let taken = rows.iter().any(|row| rules.check(row.get(column)).is_ok());
             if let (false, [other]) = (taken, &alike[..]) {
@@ -196,12 +237,32 @@ impl Layout {
                 });
             }
         }
+        if (asked.header, header) == (None, None)
+            && let Some(first) = unlike_all_others(rows, column)
+        {
+            return Err(Unclear {
+                line: Some(rows[0].line),
+                why: format!(
+                    "`{}` may be the name of the column or the first serial number: it looks like no other row",
+                    Shown::new(&secret::masked(first))
+                ),
+                help: "say which: `--header yes` or `--header no`".into(),
+            });
+        }
         let name_of = |column: usize| {
             let name = header.map(|header| header.get(column).trim()).filter(|name| !name.is_empty());
             name.map(|name| name.chars().filter(|c| !c.is_control()).take(NAME_CHARS_MAX).collect::<String>())
         };
-        let extras = (0..widest).filter(|other| *other != column && rows.iter().any(|row| !row.get(*other).trim().is_empty()));
-        let extras = extras.map(|column| (column, name_of(column).unwrap_or_else(|| place(column, letters))));
+        let filled = |other: &usize| *other != column && rows.iter().any(|row| !row.get(*other).trim().is_empty());
+        let secrets = (0..widest).filter(filled).filter(|other| secrecy[*other].is_some());
+        let secrets: Vec<(usize, String)> = secrets.map(|other| (other, label(other))).collect();
+        let open = |other: &usize| asked.keep_secrets || secrecy[*other].is_none();
+        let open: Vec<usize> = (0..widest).filter(filled).filter(open).collect();
+        let further = |column: usize| Further {
+            column,
+            name: name_of(column).unwrap_or_else(|| place(column, letters)),
+            keeps_all: asked.keep_secrets || name_of(column).is_some_and(|name| secret::is_harmless_name(&name)),
+        };
         Ok(Self {
             column,
             name: name_of(column),
@@ -209,13 +270,38 @@ impl Layout {
             title: at.filter(|at| *at > 0).map(|_| head[0].line),
             width,
             beside,
-            extras: extras.take(EXTRA_COLUMNS_MAX).collect(),
+            extras: open.iter().take(EXTRA_COLUMNS_MAX).map(|column| further(*column)).collect(),
+            secrets,
+            serials_like_keys: rows.iter().filter(|row| secret::is_look(row.get(column))).count() * 2 > rows.len(),
+            extras_over: open.len().saturating_sub(EXTRA_COLUMNS_MAX),
             shape: shape::common(rows.iter().map(|row| row.get(column).trim())),
             alike: alike.into_iter().filter(|other| *other != column).collect(),
             guessed,
             unnamed: asked.column.is_none() && header.is_some_and(|header| !header.cells().any(speaks_of_serials)),
         })
     }
+}
+
+/// Why a column counts as one of secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Secrecy {
+    Name,
+    Look,
+}
+
+/// Whether the column may hold secrets. The owner's policy and a name that speaks of serials outweigh the look.
+fn secrecy(rows: &[Record], header: Option<&Record>, column: usize, rules: &Rules) -> Option<Secrecy> {
+    let name = header.map(|header| header.get(column).trim()).unwrap_or_default();
+    if secret::is_name(name) {
+        return Some(Secrecy::Name);
+    }
+    if speaks_of_serials(name) || secret::is_harmless_name(name) {
+        return None;
+    }
+    let texts = || rows.iter().map(|row| row.get(column).trim()).filter(|text| !text.is_empty());
+    let (keys, all) = (texts().filter(|text| secret::is_look(text)).count(), texts().count());
+    let are_serials = || rules.own && texts().filter(|text| rules.check(text).is_ok()).count() * 2 >= all;
+    (keys > 0 && keys * 2 >= all && !are_serials()).then_some(Secrecy::Look)
 }
 
 /// The row that is the header, if there is one.
@@ -254,6 +340,62 @@ fn header(head: &[Record], asked: &Asked<'_>, rules: &Rules, letters: bool) -> O
     });
     // A name alone above rows of several cells names the first, where nothing else is a header.
     looks.or_else(|| above(TITLE_ROWS_MAX).find(|(_, row)| exact(row))).map(|(at, _)| at)
+}
+
+/// What exports call a column of identifiers, without blanks and signs. A number after it counts columns.
+const GENERIC_NAMES: [&str; 32] = [
+    "id",
+    "ids",
+    "no",
+    "nr",
+    "num",
+    "number",
+    "nummer",
+    "name",
+    "device",
+    "deviceid",
+    "devicename",
+    "devices",
+    "label",
+    "labels",
+    "code",
+    "codes",
+    "barcode",
+    "item",
+    "unit",
+    "value",
+    "wert",
+    "column",
+    "col",
+    "spalte",
+    "feld",
+    "field",
+    "imei",
+    "mac",
+    "macaddress",
+    "eui",
+    "deveui",
+    "uuid",
+];
+
+/// The first cell of the column, if it may be the column's name: it differs in shape from all others, which are alike; or
+/// exports call columns so.
+fn unlike_all_others<'r>(rows: &'r [Record], column: usize) -> Option<&'r str> {
+    let (first, others) = rows.split_first()?;
+    let first = first.get(column).trim();
+    let mut others = others.iter().map(|row| row.get(column).trim()).filter(|text| !text.is_empty()).peekable();
+    if first.is_empty() || others.peek().is_none() {
+        return None;
+    }
+    let others: Vec<&str> = others.collect();
+    let own = shape::of(first);
+    // A digit more is how numbers grow.
+    let kin = |text: &str| shape::skeleton(text) == shape::skeleton(first);
+    let unlike = others.iter().all(|text| shape::of(text) != own && !kin(text));
+    let alike = || shape::common(others.iter().copied()).is_some_and(|shape| shape::digits(&shape) > 0);
+    let generic = word(first);
+    let generic = GENERIC_NAMES.contains(&generic.trim_end_matches(|c: char| c.is_ascii_digit()));
+    (unlike && (generic || (alike() && others.len() >= ROWS_MIN && first.starts_with(char::is_alphabetic)))).then_some(first)
 }
 
 /// How many cells have something in them.
@@ -334,7 +476,7 @@ fn by_request(name: &str, asked: &Asked<'_>, header: Option<&Record>, width: usi
         why: format!("there is no column `{name}`"),
         help: match header {
             Some(header) => {
-                let names: Vec<_> = header.cells().take(8).map(|name| format!("`{}`", name.trim())).collect();
+                let names: Vec<_> = header.cells().take(8).map(|name| format!("`{}`", secret::masked(name.trim()))).collect();
                 format!("its columns are {}; name one, or its number", names.join(", "))
             }
             None => format!("it has no header and columns 1 to {width}; say which by its number"),
@@ -391,7 +533,7 @@ fn looks_like_serials(rows: &[Record], column: usize, rules: &Rules) -> bool {
 /// `column 2 `S/N``, for a sentence.
 fn label(header: Option<&Record>, column: usize, letters: bool) -> String {
     match header.map(|header| header.get(column).trim()).filter(|name| !name.is_empty()) {
-        Some(name) => format!("{} `{name}`", place(column, letters)),
+        Some(name) => format!("{} `{}`", place(column, letters), secret::masked(name)),
         None => place(column, letters),
     }
 }

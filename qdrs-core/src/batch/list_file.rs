@@ -46,7 +46,7 @@ impl ListFile<'_> {
         take: &mut dyn FnMut(u32, &str, &mut dyn Iterator<Item = &str>),
     ) -> Result<&'static str, String> {
         let path = Path::new(self.name);
-        let asked = Asked { column: self.column, beside: self.beside, in_rule: true };
+        let asked = Asked { column: self.column, beside: self.beside, in_rule: true, ..Asked::default() };
         let said = |error: super::BatchError| match error.at() {
             Some(at) => format!("`{}`{}: {error}; {}", self.name, at.trim_start_matches(self.name), error.help()),
             None => format!("{error}; {}", error.help()),

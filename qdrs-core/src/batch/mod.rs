@@ -29,6 +29,7 @@ mod number_format;
 mod ranges;
 mod record;
 mod rules;
+mod secret;
 mod shape;
 mod sheet;
 mod source;
@@ -46,11 +47,11 @@ pub(crate) use list_file::ListFile;
 pub use ranges::Ranges;
 pub use rules::Rules;
 
-use crate::serial::Shown;
+use crate::{api::COLUMNS_MAX, serial::Shown};
 use extra::Extras;
 use finding::{Findings, Grid};
 use judge::{Good, Judge};
-use layout::{Asked, HEAD_ROWS, Layout, Unclear};
+use layout::{Asked, Further, HEAD_ROWS, Layout, Unclear};
 use ranges::TOLD_MAX;
 use record::Record;
 use source::Source;
@@ -67,8 +68,12 @@ pub struct Reading {
     pub column: Option<String>,
     /// The sheet of an .xlsx; the first with data when left out.
     pub sheet: Option<String>,
-    /// Are the good rows taken when others are bad?
+    /// True if the good rows are taken when others are bad.
     pub skip_bad: bool,
+    /// True if further columns and cells that may hold secrets come along into journal, report and the owner's books.
+    pub keep_secrets: bool,
+    /// Whether the list has a header. `None`: found out, and an error where it can't be.
+    pub header: Option<bool>,
 }
 
 /// The serials of one file, in its order.
@@ -220,12 +225,21 @@ impl Taken<'_> {
 
     /// A place for what stands beside the serials.
     fn extras(&self) -> Extras {
-        Extras::new(self.layout.extras.iter().map(|(_, name)| name.clone()))
+        Extras::new(self.layout.extras.iter().map(|further| further.name.clone()))
     }
 
-    /// What stands beside this one.
+    /// True if a cell beside it looks like a key and stays out.
+    fn holds_secrets(&self) -> bool {
+        self.layout.extras.iter().any(|further| self.is_secret(further))
+    }
+
+    fn is_secret(&self, further: &Further) -> bool {
+        !further.keeps_all && secret::is_look(self.good.record.get(further.column))
+    }
+
+    /// What stands beside this one; empty in place of a cell that may hold a secret.
     fn beside(&self) -> impl Iterator<Item = &str> {
-        self.layout.extras.iter().map(|(column, _)| self.good.record.get(*column))
+        self.layout.extras.iter().map(|further| if self.is_secret(further) { "" } else { self.good.record.get(further.column) })
     }
 }
 
@@ -243,7 +257,9 @@ pub fn examine(
 ) -> Result<Examined, BatchError> {
     let mut source = Source::open(&mut file, path, reading.sheet.as_deref(), BATCH_BYTES_MAX)?;
     let letters = source.is_sheet();
-    let layout = layout_of(&mut source, path, &Asked { column: reading.column.as_deref(), ..Asked::default() }, rules)?;
+    let (column, keep_secrets, header) = (reading.column.as_deref(), reading.keep_secrets, reading.header);
+    let asked = Asked { column, keep_secrets, header, ..Asked::default() };
+    let layout = layout_of(&mut source, path, &asked, rules)?;
     let grid = Grid { path: path.to_owned(), letter: letters.then(|| layout::letters_of(layout.column)) };
     let aside = source.aside(path, layout.column)?;
     let mut judge = Judge::new(rules, &layout, &grid, &aside.formulas);
@@ -252,8 +268,14 @@ pub fn examine(
             let line = good.line;
             if aside.hidden_rows.has(line) {
                 judge.findings.add(Kind::HiddenRow, line, good.serial, String::new);
-            } else if !take(Taken { good, layout: &layout }) {
-                judge.findings.add(Kind::ExtraCut, line, "", String::new);
+            } else {
+                let taken = Taken { good, layout: &layout };
+                if taken.holds_secrets() {
+                    judge.findings.add(Kind::SecretCut, line, "", String::new);
+                }
+                if !take(taken) {
+                    judge.findings.add(Kind::ExtraCut, line, "", String::new);
+                }
             }
         }
         ControlFlow::Continue(())
@@ -281,12 +303,40 @@ pub fn examine(
     {
         findings.add(Kind::Header, line, name, String::new);
     }
+    note_left_out(&layout, reading, &mut findings);
     if layout.guessed {
         findings.add_whole(Kind::Guessed, grid.column(layout.column));
     }
     let bad = findings.bad();
     let about = source.about(&layout, letters);
     Ok(Examined { path: path.to_owned(), about, rows, findings: findings.told(&grid), bad, grid })
+}
+
+/// Says which further columns stay out, and why.
+fn note_left_out(layout: &Layout, reading: &Reading, findings: &mut Findings) {
+    let names: Vec<&str> = layout.secrets.iter().map(|(_, name)| name.as_str()).collect();
+    if !reading.keep_secrets && !names.is_empty() {
+        let (verb, pronoun) =
+            if names.len() == 1 { ("may hold secrets and stays", "it") } else { ("may hold secrets and stay", "them") };
+        let names = names.join(", ");
+        findings.add_whole(
+            Kind::SecretColumns,
+            format!("{names} {verb} out of journal, report and the owner's books; `--keep-secrets` keeps {pronoun}"),
+        );
+    }
+    let further = layout.extras.len() + layout.extras_over;
+    if layout.extras_over > 0 {
+        let most = layout::EXTRA_COLUMNS_MAX;
+        findings.add_whole(
+            Kind::ColumnsOver,
+            format!("of {further} further columns the first {most} come along into journal and report, and {COLUMNS_MAX} into the owner's books"),
+        );
+    } else if further > COLUMNS_MAX {
+        findings.add_whole(
+            Kind::ColumnsOver,
+            format!("of {further} further columns the first {COLUMNS_MAX} come along into the owner's books"),
+        );
+    }
 }
 
 /// Finds out from the first rows what the columns are.

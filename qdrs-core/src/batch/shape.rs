@@ -15,6 +15,13 @@ pub(super) fn of(text: &str) -> Option<String> {
     Some(text.chars().map(class).collect())
 }
 
+/// The text with each run of digits, capitals or small letters as one sign: `A-9` of `QD-0041713`.
+pub(super) fn skeleton(text: &str) -> String {
+    let mut signs: Vec<char> = text.chars().take(TEXT_BYTES_MAX).map(class).collect();
+    signs.dedup();
+    signs.into_iter().collect()
+}
+
 fn class(c: char) -> char {
     match c {
         '0'..='9' => '9',

@@ -193,6 +193,112 @@ fn a_batch_has_as_many_rows_as_a_sheet() {
     }
 }
 
+/// What is to be known of a list that can be made.
+fn notices(text: impl AsRef<[u8]>, reading: &Reading) -> Vec<String> {
+    open(text, reading).map(|(_, examined)| examined.notices()).unwrap_or_else(|error| panic!("{error}: {:?}", said(&error)))
+}
+
+/// Names and values that come along with the first row.
+fn beside(text: &str, reading: &Reading) -> Vec<(String, String)> {
+    let (batch, _) = open(text, reading).unwrap_or_else(|error| panic!("{error}: {:?}", said(&error)));
+    batch.rows[0].extra.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+#[test]
+fn secrets_in_a_list_stay_out_and_are_named() {
+    let mut text = String::new();
+    kept("secrets.csv").read_to_string(&mut text).expect("reads");
+    let (batch, examined) = open(&text, &Reading::default()).unwrap_or_else(|error| panic!("{error}: {:?}", said(&error)));
+    assert_eq!(batch.rows.iter().map(|row| &*row.serial).collect::<Vec<_>>()[..2], ["d8905151", "d8905152"]);
+    assert!(batch.rows.iter().all(|row| row.extra.get("DeviceSecret").is_none() && row.extra.get("ProductKey").is_some()));
+    let said = examined.notices().join("\n");
+    assert!(said.contains("column 3 `DeviceSecret` may hold secrets and stays out"), "{said}");
+    assert!(!said.contains("wto064haIA59x3"), "{said}");
+
+    let list = "serial,lot,app_key\nQD-1,W47,8B6B2F7A5C0E4D3A9F1C7E2B4D6A8C0E\n";
+    let own = |text: &str, keep_secrets| beside(text, &Reading { keep_secrets, ..Reading::default() });
+    let lot = ("lot".to_owned(), "W47".to_owned());
+    assert_eq!(own(list, false), [lot.clone()]);
+    assert_eq!(own(list, true)[1].0, "app_key");
+    // Without a header a key is known by its look; and so is one in a column for notes.
+    let headless = "QD-0001,W47,AAECAwQFBgcICQoLDA0ODw==\nQD-0002,W47,EAECAwQFBgcICQoLDA0ODw==\n";
+    assert_eq!(own(headless, false), [("column 2".to_owned(), "W47".to_owned())]);
+    let noted =
+        "serial,lot,note\nQD-1,W47,HostName=a.azure-devices.net;DeviceId=x;SharedAccessKey=AAEC\nQD-2,W47,red\nQD-3,W47,blue\n";
+    assert_eq!(own(noted, false), [lot]);
+    assert!(
+        notices(noted, &Reading::default())
+            .iter()
+            .any(|said| said.starts_with("line 2: a cell beside the serial looks like a key"))
+    );
+    // Long random values that are no secrets.
+    let uuids = "serial,uuid\nQD-1,550e8400e29b41d4a716446655440000\n";
+    assert_eq!(own(uuids, false).len(), 1);
+}
+
+#[test]
+fn a_key_is_never_taken_for_a_serial_nor_repeated() {
+    let key = "8B6B2F7A5C0E4D3A9F1C7E2B4D6A8C0E";
+    let keys = |from: u32| (from..from + 5).map(|n| format!("{key}\n").replace("8B6B", &format!("8B6{n:X}"))).collect::<String>();
+    for text in [keys(1), format!("app_key\n{}", keys(1)), format!("app_key,lot\n{}", keys(1).replace('\n', ",W47\n"))] {
+        let said = faults(&text).join("\n");
+        assert!(said.contains("column 1") && !said.contains("2F7A5C0E"), "{said}");
+    }
+    let first = keys(1).lines().zip(1..).map(|(key, n)| format!("{key},QD-000{n}\n")).collect::<String>();
+    assert_eq!(rows(&first)[0].1, "QD-0001");
+    let said = faults(format!("serial\nQD-0001\nQD-0002\n{key}\nQD-0003\nHostName=a;SharedAccessKey=AAEC\n")).join("\n");
+    assert!(said.contains("looks like a key") && !said.contains("2F7A") && !said.contains("AAEC"), "{said}");
+    // Whoever says so has serials like that.
+    assert_eq!(open(keys(1), &Reading { column: Some("1".into()), ..Reading::default() }).expect("reads").0.rows.len(), 5);
+    assert_eq!(rows(format!("serial\n{}", keys(1))).len(), 5);
+    // A shifted or differently separated row shows nothing of a column of secrets.
+    let said = faults("serial,pin\nQD-0001,4711\nQD-0002,4712\nQD-0003;hunter2\nQD-0004,4714\n").join("\n");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn a_first_row_unlike_all_others_is_asked_about() {
+    for text in [
+        "Id,RX1\n00110011001100,x\n",
+        "Column1\nQD-0041713\nQD-0041720\nQD-0041727\n",
+        "IMEI\n490154203237518\n",
+        "Id1\n4711\n4712\n",
+        "Board2,lot3\nQD-0041713,A1\nQD-0041720,A1\nQD-0041727,A1\n",
+    ] {
+        if let [(1, _), ..] | [] = open(text, &Reading::default())
+            .map_or(vec![], |(batch, _)| batch.rows.iter().map(|row| (row.line, row.serial.to_string())).collect::<Vec<_>>())[..]
+        {
+            let said = faults(text);
+            assert!(said[0].contains("may be the name of the column or the first serial number"), "{said:?}");
+        }
+        let with =
+            |header| open(text, &Reading { header: Some(header), ..Reading::default() }).map(|(batch, _)| batch.rows[0].line);
+        assert_eq!(with(true).ok(), Some(2), "{text:?}");
+        assert_eq!(with(false).ok(), Some(1), "{text:?}");
+    }
+    // Numbers grow by a digit, and words among words are serials.
+    for (text, count) in
+        [("A9\nA10\nA11\nA12\n", 4), ("ALPHA\nBRAVO\n", 2), ("99\n100\n101\n", 3), ("K7QMXA\nABCDEF\n9PLQR2\n", 3)]
+    {
+        assert_eq!(rows(text).len(), count, "{text:?}");
+    }
+}
+
+#[test]
+fn columns_beyond_the_limits_are_said_to_be_left_out() {
+    let list = |columns: usize| {
+        let names: String = (0..columns).map(|n| format!(",c{n}")).collect();
+        format!("serial{names}\nQD-1{}\n", ",x".repeat(columns))
+    };
+    let said = |columns| notices(list(columns), &Reading::default());
+    assert_eq!(said(16), Vec::<String>::new());
+    assert_eq!(said(20), ["of 20 further columns the first 16 come along into the owner's books"]);
+    assert_eq!(
+        said(40),
+        ["of 40 further columns the first 32 come along into journal and report, and 16 into the owner's books"]
+    );
+}
+
 /// An .xlsx of parts, as they stand there.
 fn zipped(parts: &[(String, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));

@@ -22,6 +22,9 @@ pub(super) struct List {
     /// Sheet of an .xlsx [default: the first with data]
     #[arg(long, value_name = "NAME", requires = "file")]
     sheet: Option<String>,
+    /// Whether the list has a header, `yes` or `no` [default: found out, and asked where it can't be]
+    #[arg(long, value_name = "yes|no", value_parser = clap::builder::BoolishValueParser::new(), requires = "file")]
+    header: Option<bool>,
     /// Open the batch for the good rows of the list, and say which are left out
     #[arg(long, requires = "file")]
     skip_bad: bool,
@@ -31,7 +34,14 @@ impl List {
     /// The serials in normal form, in the order of the file, and what is worth knowing of it. All that is wrong is told at once.
     pub(super) fn read(&self, path: &Path, policy: &Policy) -> Result<(Vec<String>, Vec<String>), BatchError> {
         let file = File::open(path).map_err(|source| BatchError::Unreadable { path: path.to_owned(), source })?;
-        let reading = Reading { column: self.column.clone(), sheet: self.sheet.clone(), skip_bad: self.skip_bad };
+        // Only the serials are kept, so no column that stays out is worth a word.
+        let reading = Reading {
+            column: self.column.clone(),
+            sheet: self.sheet.clone(),
+            skip_bad: self.skip_bad,
+            header: self.header,
+            keep_secrets: true,
+        };
         let (batch, examined) = Batch::read(file, path, &reading, &Rules::of(policy.clone()))?;
         Ok((batch.rows.iter().map(|row| policy.normalise(&row.serial)).collect(), examined.notices()))
     }
@@ -51,7 +61,7 @@ mod tests {
         let sevens = std::fs::read_to_string(repository("samples/policies/multiples-of-7.toml")).expect("is there");
         let policy = Policy::parse("sevens", &sevens).expect("is a policy");
         let file = repository(&format!("tests/data/batches/{file}"));
-        List { file: None, column: None, sheet: None, skip_bad }.read(&file, &policy)
+        List { file: None, column: None, sheet: None, header: None, skip_bad }.read(&file, &policy)
     }
 
     #[test]
