@@ -37,7 +37,7 @@ pub struct Reading {
     #[arg(long, value_name = "FILE.toml")]
     pub policy: Option<PathBuf>,
     /// Whether the list has a header [default: found out, and asked where it can't be]
-    #[arg(long, value_name = "yes|no", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, value_name = "yes|no", value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
     pub header: Option<bool>,
     /// Keep further columns and cells that may hold secrets; without it they stay out of journal, report and the owner's books
     #[arg(long)]
@@ -131,15 +131,15 @@ trait Bytes: io::Read + io::Seek {}
 
 impl<T: io::Read + io::Seek> Bytes for T {}
 
-/// Opens a batch. What comes out of a pipe can be read once only, so it is kept.
+/// Opens a batch. What comes out of a pipe can be read once only, so it is kept in a file without a name.
 fn open(path: &Path) -> Result<Box<dyn Bytes>, BatchError> {
     let opened = File::open(path).and_then(|file| -> io::Result<Box<dyn Bytes>> {
         if file.metadata()?.is_file() {
             return Ok(Box::new(file));
         }
-        let mut bytes = Vec::new();
-        file.take(BATCH_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        Ok(Box::new(io::Cursor::new(bytes)))
+        let mut kept = tempfile::tempfile()?;
+        io::copy(&mut file.take(BATCH_BYTES_MAX + 1), &mut kept)?;
+        Ok(Box::new(kept))
     });
     opened.map_err(|source| BatchError::Unreadable { path: path.to_owned(), source })
 }

@@ -34,7 +34,7 @@ const HUB_RATE_DEFAULT: u32 = 100;
 /// Look at a batch before the shift: form, duplicates, policy, what is taken, how long the hub will need.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// CSV file or .xlsx, one serial number a row
+    /// CSV file or .xlsx, one serial number a row, up to 1,048,576 rows and 4 GiB
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Registrations a minute that the hub allows [default: 100, one unit of tier S1 or S2]

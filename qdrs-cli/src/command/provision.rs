@@ -43,7 +43,7 @@ pub struct Args {
     /// Serial number to make
     #[arg(value_name = "SERIAL")]
     serial: Option<String>,
-    /// CSV file or .xlsx, one serial number a row; further columns go into journal and report
+    /// CSV file or .xlsx, one serial number a row, up to 1,048,576 rows and 4 GiB; further columns go into journal and report
     #[arg(long, value_name = "FILE")]
     batch: Option<PathBuf>,
     /// Which serial goes to which device

@@ -40,7 +40,7 @@ pub struct Args {
     /// Serial number to register
     #[arg(value_name = "SERIAL")]
     serial: Option<String>,
-    /// CSV file or .xlsx, one serial number a row, if the access code permits whole batches
+    /// CSV file or .xlsx, one serial number a row, up to 1,048,576 rows and 4 GiB, if the access code permits whole batches
     #[arg(long, value_name = "FILE")]
     batch: Option<PathBuf>,
     /// File for the device connection string, readable by this user only; must not exist. Of a batch: a folder

@@ -95,7 +95,7 @@ impl Column {
     }
 
     /// Says what the whole of it shows.
-    pub(super) fn conclude(mut self, findings: &mut Findings) {
+    pub(super) fn conclude(mut self, findings: &mut Findings, is_listed: &dyn Fn(&str) -> bool) {
         self.say_what_is_no_serial(findings);
         let digits: BTreeMap<usize, &Alike> =
             self.shapes.iter().filter(|(shape, _)| shape::is_digits(shape)).map(|(shape, alike)| (shape.len(), alike)).collect();
@@ -113,12 +113,13 @@ impl Column {
             let all = self.zero_led == Some(*longest) || by_chance;
             for (length, alike) in shorter {
                 let (rows, example) = if all { (&alike.rows, alike.example()) } else { (&alike.numbers, alike.number.as_str()) };
-                findings.add_rows(
-                    Kind::ZerosLost,
-                    rows,
-                    example,
-                    &format!("`{example:0>longest$}`, as others have {longest} digits"),
-                );
+                let whole = |text: &str| format!("{text:0>longest$}");
+                let twin = alike.examples.iter().map(|(_, text)| whole(text)).find(|text| rows.count() > 0 && is_listed(text));
+                let twin = twin.map_or_else(String::new, |twin| {
+                    format!("; but `{twin}` stands in the list already, so take one of the two out")
+                });
+                let why = format!("`{}`, as others have {longest} digits{twin}", whole(example));
+                findings.add_rows(Kind::ZerosLost, rows, example, &why);
                 lost.join(rows);
                 let rest = alike.rows.count() - rows.count();
                 if rest > 0 && few && *longest >= DIGITS_MIN && length + ZEROS_MAX >= *longest {
@@ -217,7 +218,7 @@ mod tests {
         let mut column = Column::default();
         (1..).zip(texts).for_each(|(row, text)| column.see(row, &text, kind));
         let mut findings = Findings::default();
-        column.conclude(&mut findings);
+        column.conclude(&mut findings, &|_| false);
         findings.counts()
     }
 

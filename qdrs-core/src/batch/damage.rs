@@ -140,6 +140,21 @@ fn is_exponent(text: &str) -> bool {
     }
 }
 
+/// The digits of a whole number written with an exponent that still has all of them, as `4.30118852096E+11`. `None` where
+/// digits are lost, or may be.
+pub(super) fn whole_power(text: &str) -> Option<String> {
+    let (number, power) = text.split_once(['E', 'e'])?;
+    let (whole, fraction) = number.split_once(['.', ','])?;
+    let power: usize = power.strip_prefix('+').unwrap_or(power).parse().ok()?;
+    let sound = whole.len() == 1 && whole != "0" && is_digits(whole) && is_digits(fraction);
+    // A zero at the end may stand for digits that were rounded away.
+    let exact = fraction.len() == power && power < KEPT_DIGITS && !fraction.ends_with('0');
+    (sound && exact).then(|| format!("{whole}{fraction}"))
+}
+
+/// How many digits a spreadsheet keeps of a number.
+const KEPT_DIGITS: usize = 15;
+
 /// `1,234,567`, `1,234,567.00` or `12,34,567`: groups, all parted by the same sign.
 pub(super) fn is_grouped(text: &str) -> bool {
     let whole = match text.rfind(['.', ',']) {
@@ -379,6 +394,24 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(of(text), damage, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_power_with_all_of_its_digits_is_a_number_and_others_are_not() {
+        for (text, digits) in [
+            ("4.30118852096E+11", Some("430118852096")),
+            ("4,30118852096E+11", Some("430118852096")),
+            ("4.30118852096e11", Some("430118852096")),
+            ("1.2E+11", None),
+            ("4.30119E+11", None),
+            ("4.30118852090E+11", None),
+            ("1.234567890123456E+15", None),
+            ("12.34E+2", None),
+            ("4.3E-11", None),
+            ("QD-1E+1", None),
+        ] {
+            assert_eq!(whole_power(text).as_deref(), digits, "{text}");
         }
     }
 

@@ -59,7 +59,7 @@ impl Explain for BatchError {
             Self::Unreadable { .. } => "check the path and that this user may read the file".into(),
             Self::NoBatch { help, .. } | Self::Unclear { help, .. } => help.clone(),
             Self::Rows(examined) => {
-                let mend = advice(examined).unwrap_or("mend the rows and save the file");
+                let mend = advice(examined).unwrap_or("correct the rows at their source, or in a text editor: a spreadsheet program may drop zeros in front of numbers");
                 match examined.good() {
                     0 => mend.to_owned(),
                     _ if !examined.can_skip() => {

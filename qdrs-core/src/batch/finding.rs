@@ -132,7 +132,7 @@ impl Findings {
     pub(super) fn add(&mut self, kind: Kind, row: u32, x: &str, y: impl FnOnce() -> String) {
         let group = self.0.entry(kind).or_default();
         group.rows.add(row);
-        if group.examples.len() < if kind.is_mended_row_by_row() { SENTENCES_MAX } else { 1 } {
+        if group.examples.len() < if kind.is_mended_row_by_row() || kind == Kind::ZerosLost { SENTENCES_MAX } else { 1 } {
             // What is refused is not shown again, but compared with what is near it.
             let x = if matches!(kind, Kind::Refused(_)) { x.chars().take(SERIAL_BYTES_MAX).collect() } else { shown(x) };
             group.examples.push((row, x, y()));
@@ -169,6 +169,16 @@ impl Findings {
     /// Adds what concerns no row.
     pub(super) fn add_whole(&mut self, kind: Kind, y: String) {
         self.0.entry(kind).or_default().examples.push((0, String::new(), y));
+    }
+
+    /// Says of serials that lost their zeros which of them stand in the list already with them, so that none is made twice.
+    pub(super) fn note_listed(&mut self, is_listed: &dyn Fn(&str) -> bool) {
+        let Some(group) = self.0.get_mut(&Kind::ZerosLost) else { return };
+        let whole = |y: &str| y.strip_prefix('`').and_then(|y| y.strip_suffix('`')).map(str::to_owned);
+        let Some(twin) = group.examples.iter().filter_map(|(_, _, y)| whole(y)).find(|whole| is_listed(whole)) else { return };
+        if let Some((_, _, y)) = group.examples.first_mut() {
+            y.push_str(&format!("; but `{twin}` stands in the list already, so take one of the two out"));
+        }
     }
 
     /// Adds to each serial that the policy refuses which one it may have been. For the examples only: nobody reads more.

@@ -4,6 +4,8 @@
 //! what a spreadsheet plainly did to a serial is a fault, too. Nothing is mended silently: what is left out around a serial
 //! is told, and what is lost stays lost.
 
+use std::borrow::Cow;
+
 use crate::serial::{SERIAL_BYTES_MAX, SerialError, Shown, check_characters, is_invisible};
 
 use super::{
@@ -49,7 +51,7 @@ const TOTALS: [&str; 14] = [
 pub(super) struct Good<'a> {
     pub(super) line: u32,
     /// As it is sent to the service.
-    pub(super) serial: &'a str,
+    pub(super) serial: Cow<'a, str>,
     pub(super) record: &'a Record,
 }
 
@@ -68,6 +70,10 @@ pub(super) struct Judge<'a> {
     next: u32,
     /// A row without a serial: if it is the last one, it may be a total.
     missing: Option<(u32, String)>,
+    /// The whole numbers in that row that are not the sum of their column.
+    missing_sums: Vec<u64>,
+    /// The sum of each further column, as far as its cells are whole numbers.
+    sums: Vec<u64>,
 }
 
 impl<'a> Judge<'a> {
@@ -83,6 +89,8 @@ impl<'a> Judge<'a> {
             rows: 0,
             next: 0,
             missing: None,
+            missing_sums: Vec::new(),
+            sums: Vec::new(),
         }
     }
 
@@ -126,18 +134,27 @@ impl<'a> Judge<'a> {
         if self.swallows_rows(record) {
             return None;
         }
+        if self.is_struck_out(record) {
+            let mark = self.unread(record.get(0).trim()).to_owned();
+            self.findings.add(Kind::StruckOut, line, &mark, String::new);
+            return None;
+        }
         let serial = self.sound(record, serial)?;
+        self.add_up(record);
         Some(Good { line, serial, record })
     }
 
     /// The list has ended.
     pub(super) fn conclude(mut self) -> (Findings, Seen, usize) {
-        if let Some((line, text)) = self.missing.take() {
-            let kind = if text.is_empty() { Kind::Missing } else { Kind::Total };
-            self.findings.add(kind, line, &text, String::new);
+        match self.missing.take() {
+            Some((line, text)) if text.is_empty() => self.findings.add(Kind::Missing, line, "", String::new),
+            Some((line, text)) => self.note_total(line, &text, self.missing_sums.clone()),
+            None => {}
         }
+        self.seen.settle();
         if !self.rules.own {
-            self.whole.conclude(&mut self.findings);
+            let (seen, rules) = (&self.seen, self.rules);
+            self.whole.conclude(&mut self.findings, &|serial| seen.has(&rules.key(serial)));
         }
         (self.findings, self.seen, self.rows)
     }
@@ -154,6 +171,18 @@ impl<'a> Judge<'a> {
         } else {
             is_comment(first) && !self.is_like_others(serial)
         }
+    }
+
+    /// True for a row whose first cell begins as a comment, with a serial in another cell: in a list that does not number
+    /// its rows so, nobody knows whether it is meant.
+    fn is_struck_out(&self, record: &Record) -> bool {
+        let first = record.get(0).trim();
+        let marked = first.starts_with('#') && !damage::is_error_value(first)
+            || first
+                .strip_prefix("//")
+                .or(first.strip_prefix("--"))
+                .is_some_and(|rest| rest.starts_with(|c: char| c.is_alphanumeric() || c == ' '));
+        self.layout.column > 0 && marked && !self.layout.numbered && !record.get(self.layout.column).trim().is_empty()
     }
 
     /// Is the text a serial: by the owner's policy, or without one by the shape of the others?
@@ -225,7 +254,7 @@ impl<'a> Judge<'a> {
     }
 
     /// The serial in a row, if it can be made.
-    fn sound<'r>(&mut self, record: &'r Record, raw: &'r str) -> Option<&'r str> {
+    fn sound<'r>(&mut self, record: &'r Record, raw: &'r str) -> Option<Cow<'r, str>> {
         let line = record.line;
         let kind = record.kind(self.layout.column);
         let text = rules::trimmed(raw);
@@ -235,6 +264,7 @@ impl<'a> Judge<'a> {
                     self.findings.add(Kind::Uncalculated, line, "", String::new);
                 } else if !self.note_shifted(record) {
                     self.missing = Some((line, total(record, self.layout.column)));
+                    self.missing_sums = self.other_sums(record);
                 }
                 return None;
             }
@@ -252,7 +282,7 @@ impl<'a> Judge<'a> {
         }
         // A million good rows of an owner's policy come here and no further.
         let (serial, normal) = match self.rules.serial_in(raw) {
-            Ok(sound) if self.rules.own || self.is_plausible(record, sound.0) => sound,
+            Ok(sound) if self.rules.own || self.is_plausible(record, &sound.0) => sound,
             Ok(_) => return None,
             Err(error) => {
                 self.refused(record, text, error);
@@ -260,16 +290,17 @@ impl<'a> Judge<'a> {
             }
         };
         if serial.len() != text.len() {
-            self.findings.add(Kind::Marked, line, text, || serial.to_owned());
+            let kind = if matches!(serial, Cow::Owned(_)) { Kind::Power } else { Kind::Marked };
+            self.findings.add(kind, line, text, || serial.clone().into_owned());
         }
-        self.note(record, raw, serial, &normal);
+        self.note(record, raw, &serial, &normal);
         self.seen.see(&self.rules.key(&normal), line);
         Some(serial)
     }
 
     /// Where nobody has a policy: did nobody do anything to it? Says so if somebody did.
     fn is_plausible(&mut self, record: &Record, serial: &str) -> bool {
-        if self.note_secret(record.line, serial) || self.note_damage(record.line, serial) {
+        if self.note_secret(record.line, serial) || self.note_damage(record, serial) {
             return false;
         }
         if self.layout.shape.is_some() && shape::of(serial) == self.layout.shape {
@@ -278,16 +309,50 @@ impl<'a> Judge<'a> {
         !self.note_other_separator(record, serial) && (self.layout.shape.is_none() || !self.note_shifted(record))
     }
 
+    /// Adds the row's numbers to the sums of their columns.
+    fn add_up(&mut self, record: &Record) {
+        self.sums.resize(self.sums.len().max(record.len()), 0);
+        for (column, sum) in self.sums.iter_mut().enumerate().filter(|(column, _)| *column != self.layout.column) {
+            *sum = sum.saturating_add(whole_number(record.get(column)).unwrap_or(0));
+        }
+    }
+
+    /// The whole numbers of a row of totals that are not the sum of their column: each may say how many rows there were.
+    fn other_sums(&self, record: &Record) -> Vec<u64> {
+        let numbers = (0..record.len()).filter_map(|column| {
+            let cell = record.get(column).trim();
+            // `Total: 620`
+            let behind = cell.rsplit_once([':', ' ', '=']).filter(|(words, _)| is_total(words)).map(|(_, number)| number);
+            Some((column, whole_number(cell).or_else(|| whole_number(behind?))?))
+        });
+        numbers.filter(|(column, number)| self.sums.get(*column) != Some(number)).map(|(_, number)| number).collect()
+    }
+
+    /// A total under the list. One that counts more or fewer rows than there are means that rows are missing, or more.
+    fn note_total(&mut self, line: u32, text: &str, numbers: Vec<u64>) {
+        let rows = self.rows.saturating_sub(1);
+        match numbers[..] {
+            [number] if number != rows as u64 && number < 100_000_000 => {
+                self.findings.add(Kind::TotalDiffers, line, text, || format!("{number}, and the list has {rows} rows above it"));
+            }
+            _ => self.findings.add(Kind::Total, line, text, String::new),
+        }
+    }
+
     /// Says what was done to a text, if it can be seen.
-    fn note_damage(&mut self, line: u32, text: &str) -> bool {
+    fn note_damage(&mut self, record: &Record, text: &str) -> bool {
+        let line = record.line;
+        // A sum beside its word: no zeros in front make a serial of it.
+        if is_total(text) || (self.layout.column > 0 && whole_number(text).is_some() && is_total(record.get(0).trim())) {
+            let word = if is_total(text) { text } else { record.get(0).trim() };
+            self.note_total(line, word, self.other_sums(record));
+            return true;
+        }
         let kind = self.what_was_done(text);
         kind.inspect(|kind| self.findings.add(*kind, line, text, String::new)).is_some()
     }
 
     fn what_was_done(&self, text: &str) -> Option<Kind> {
-        if is_total(text) {
-            return Some(Kind::Total);
-        }
         let is_name = |name: &String| name.eq_ignore_ascii_case(text);
         if self.layout.name.as_ref().is_some_and(is_name) || (text.len() >= NAME_BYTES_MIN && is_a_name(text)) {
             return Some(Kind::HeaderAgain);
@@ -341,7 +406,7 @@ impl<'a> Judge<'a> {
     /// Says why a text is no serial. The one place where a policy's word becomes a row's fault.
     fn refused(&mut self, record: &Record, text: &str, error: SerialError) {
         let line = record.line;
-        if self.note_secret(line, text) || self.note_damage(line, damage::unmarked(text).unwrap_or(text)) {
+        if self.note_secret(line, text) || self.note_damage(record, damage::unmarked(text).unwrap_or(text)) {
             return;
         }
         if let Some(whole) = self.with_zeros(text) {
@@ -424,6 +489,12 @@ fn total(record: &Record, column: usize) -> String {
         |cell: &&str| !cell.starts_with('0') && cell.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b','));
     let told = cells.iter().find(|cell| is_total(cell));
     told.or_else(|| cells.first().filter(|_| cells.iter().all(is_number))).copied().unwrap_or_default().to_owned()
+}
+
+/// A whole number, if the text is nothing else.
+fn whole_number(text: &str) -> Option<u64> {
+    let text = text.trim();
+    (text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
 fn is_total(text: &str) -> bool {

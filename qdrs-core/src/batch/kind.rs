@@ -30,6 +30,10 @@ pub enum Kind {
     HiddenRow,
     /// A sum under the list.
     Total,
+    /// A sum under the list that is not the number of its rows.
+    TotalDiffers,
+    /// A row whose first cell begins as a comment.
+    StruckOut,
     /// The header, in the middle of the list.
     HeaderAgain,
     /// `----------`.
@@ -89,6 +93,8 @@ pub enum Kind {
     NonBreaking,
     /// `'` or `="…"` around the serial.
     Marked,
+    /// A number written with an exponent that has all of its digits.
+    Power,
     /// A number that has all of its digits.
     Number,
     /// A number whose format shows its zeros, or letters beside it.
@@ -144,6 +150,8 @@ impl Kind {
             Self::Missing => "no-serial",
             Self::HiddenRow => "hidden-row",
             Self::Total => "total-row",
+            Self::TotalDiffers => "total-differs",
+            Self::StruckOut => "struck-out",
             Self::HeaderAgain => "header-again",
             Self::Ruler => "ruler",
             Self::Word => "no-digit",
@@ -173,6 +181,7 @@ impl Kind {
             Self::Blanks => "blanks",
             Self::NonBreaking => "non-breaking-blanks",
             Self::Marked => "text-mark",
+            Self::Power => "exponent-whole",
             Self::Number => "number",
             Self::Padded => "padded-number",
             Self::Cached => "formula-value",
@@ -303,6 +312,17 @@ impl Kind {
                 "`{x}` is a total under the list, not a serial; delete the row",
                 "these rows are totals, as `{x}`, not serials; delete them",
             ),
+            Self::TotalDiffers => (
+                "`{x}` is a total under the list: it is {y}, so rows may be missing; get the list again from its source, or delete this \
+                 row if it counts something else",
+                "these rows are totals; the first, `{x}`, is {y}, so rows may be missing; get the list again from its source, or \
+                 delete these rows if they count something else",
+            ),
+            Self::StruckOut => (
+                "the row begins with `{x}`, as one that is struck out; take the mark out if its serial is to be made, or delete the row",
+                "these rows begin as ones that are struck out, the first with `{x}`; take the marks out if their serials are to be \
+                 made, or delete the rows",
+            ),
             Self::HeaderAgain => (
                 "`{x}` is the header once more, as where two lists were put together; delete the row",
                 "these rows are the header once more, as where several lists were put together; delete them",
@@ -335,9 +355,10 @@ impl Kind {
                 "a quotation mark makes one row of these, from `{x}` on; take the mark out, or close it",
             ),
             Self::Unclosed => (
-                "a quotation mark opens here and is never closed; take it out, or close it",
+                "a quotation mark opens here and is never closed: the mark is too much, or the file was cut off here and rows are missing; \
+                 compare the end of the list with its source",
                 "a quotation mark opens in the first of these rows and is never closed, so nothing from there to the end could be \
-                 read; take it out, or close it",
+                 read; take it out, or close it; if the file was cut off, rows are missing: compare its end with its source",
             ),
             Self::Duplicate => (
                 "serial `{x}` stands in {y} already; take one of them out",
@@ -387,6 +408,10 @@ impl Kind {
             Self::Marked => (
                 "`{x}` is marked as text; it is taken as `{y}`",
                 "these are marked as text, as `{x}`; they are taken without the mark, as `{y}`",
+            ),
+            Self::Power => (
+                "`{x}` is a number written with an exponent; all of its digits are there, so it is taken as `{y}`",
+                "these are numbers written with an exponent, as `{x}`; all of their digits are there, so they are taken, as `{y}`",
             ),
             Self::Number => (
                 "`{x}` is a number, not text; it is taken, since {y}",

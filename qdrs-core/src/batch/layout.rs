@@ -124,6 +124,8 @@ pub(super) struct Layout {
     pub(super) extras: Vec<Further>,
     /// Columns that may hold secrets, from 0, with their names in words. They stay out unless they are asked for.
     pub(super) secrets: Vec<(usize, String)>,
+    /// True if the first cells of most rows begin with `#`, as where rows are numbered so.
+    pub(super) numbered: bool,
     /// True if the serials themselves may look like keys.
     pub(super) serials_like_keys: bool,
     /// How many further columns stay out, since a batch has no more than [`EXTRA_COLUMNS_MAX`].
@@ -272,6 +274,7 @@ impl Layout {
             beside,
             extras: open.iter().take(EXTRA_COLUMNS_MAX).map(|column| further(*column)).collect(),
             secrets,
+            numbered: rows.iter().filter(|row| row.get(0).trim().starts_with('#')).count() * 2 > rows.len(),
             serials_like_keys: rows.iter().filter(|row| secret::is_look(row.get(column))).count() * 2 > rows.len(),
             extras_over: open.len().saturating_sub(EXTRA_COLUMNS_MAX),
             shape: shape::common(rows.iter().map(|row| row.get(column).trim())),

@@ -70,7 +70,8 @@ impl ListFile<'_> {
             }
             if !text.is_empty() {
                 let mut beside = layout.beside.iter().map(|column| record.get(*column).trim());
-                take(record.line, damage::unmarked(text).unwrap_or(text), &mut beside);
+                let power = damage::whole_power(text);
+                take(record.line, power.as_deref().or(damage::unmarked(text)).unwrap_or(text), &mut beside);
             }
             ControlFlow::Continue(())
         });
@@ -91,6 +92,7 @@ fn lost(record: &Record, column: usize, text: &str) -> Option<Kind> {
         Cell::Negative => Some(Kind::Negative),
         Cell::Masked => Some(Kind::Masked),
         Cell::Error => Some(Kind::Damaged(Damage::ErrorValue)),
+        Cell::Text | Cell::Number | Cell::Padded if damage::whole_power(text).is_some() => None,
         Cell::Text | Cell::Number | Cell::Padded => match damage::of(text)? {
             surely @ (Damage::Exponent | Damage::ErrorValue | Damage::Hashes) => Some(Kind::Damaged(surely)),
             _ => None,

@@ -56,8 +56,9 @@ use ranges::TOLD_MAX;
 use record::Record;
 use source::Source;
 
-/// The longest file, in bytes.
-pub const BATCH_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// The longest file, in bytes. It is read in pieces and never held, so what bounds it is patience, not memory: a million rows
+/// with 4 KiB beside each serial.
+pub const BATCH_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// The most serials in one file: as many as a sheet has rows.
 const BATCH_ROWS_MAX: usize = 1_048_576;
 
@@ -220,7 +221,7 @@ impl Taken<'_> {
 
     /// As it is sent to the service.
     pub fn serial(&self) -> &str {
-        self.good.serial
+        &self.good.serial
     }
 
     /// A place for what stands beside the serials.
@@ -267,7 +268,7 @@ pub fn examine(
         if let Some(good) = judge.judge(record) {
             let line = good.line;
             if aside.hidden_rows.has(line) {
-                judge.findings.add(Kind::HiddenRow, line, good.serial, String::new);
+                judge.findings.add(Kind::HiddenRow, line, &good.serial, String::new);
             } else {
                 let taken = Taken { good, layout: &layout };
                 if taken.holds_secrets() {
@@ -280,8 +281,8 @@ pub fn examine(
         }
         ControlFlow::Continue(())
     })?;
-    let (mut findings, mut seen, rows) = judge.conclude();
-    seen.settle();
+    let (mut findings, seen, rows) = judge.conclude();
+    findings.note_listed(&|serial| seen.has(&rules.key(serial)));
     findings.explain(&|text| rules.nearest(text, &|serial| seen.has(serial)));
     if rows == 0 {
         return Err(BatchError::NoBatch {
@@ -370,7 +371,7 @@ fn find_twins(
         {
             let same = *form == normal;
             let place = || if same { grid.one(*first) } else { format!("`{}` in {}", Shown::new(form), grid.one(*first)) };
-            findings.add(if same { Kind::Duplicate } else { Kind::CapitalsOnly }, record.line, serial, place);
+            findings.add(if same { Kind::Duplicate } else { Kind::CapitalsOnly }, record.line, &serial, place);
         }
         ControlFlow::Continue(())
     })?;

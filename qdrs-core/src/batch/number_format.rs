@@ -19,6 +19,8 @@ pub(super) struct NumberFormat {
     pub(super) code: Rc<str>,
     /// Is the number a day or a time?
     pub(super) is_date: bool,
+    /// `0.00E+00` and alike.
+    has_exponent: bool,
     sections: Vec<Option<Vec<Piece>>>,
 }
 
@@ -85,11 +87,16 @@ impl NumberFormat {
                 None => break,
             }
         }
-        Self { code: code.into(), is_date, sections }
+        let has_exponent = is_exponent(code);
+        Self { code: code.into(), is_date, has_exponent, sections }
     }
 
     /// What a cell shows that holds a whole number, of which these are the digits.
     pub(super) fn number(&self, digits: &str) -> Shows {
+        // With an exponent: rounded for the eye only, the cell holds every digit of a whole number.
+        if self.has_exponent {
+            return Shows::Itself;
+        }
         let zero = digits == "0" && self.sections.len() > 2;
         let Some(Some(pieces)) = self.sections.get(if zero { 2 } else { 0 }) else { return Shows::Unknown };
         match pieces[..] {
@@ -126,6 +133,13 @@ impl NumberFormat {
             _ => Shows::Unknown,
         }
     }
+}
+
+/// A format of digits and an exponent alone: nothing beside them that could be part of a serial.
+fn is_exponent(code: &str) -> bool {
+    let Some((number, power)) = code.split_once("E+").or(code.split_once("E-")) else { return false };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0' | b'#' | b'?' | b'.' | b','));
+    digits(number) && digits(power)
 }
 
 /// Puts digits into their places, from the right; the first place takes all that are left.
@@ -293,6 +307,9 @@ mod tests {
             ("?000000", "041713"),
             ("\"QD-\"0000000;\"D\"", "QD-0041713"),
             ("0000000\"h\"", "0041713h"),
+            // Rounded for the eye only: the cell holds all digits.
+            ("0.00E+00", "41713"),
+            ("##0.0E+0", "41713"),
             // Not certain, or not the number.
             ("###-####", "?"),
             ("0#######", "?"),
@@ -301,7 +318,7 @@ mod tests {
             ("#,##0", "?"),
             ("0.00", "?"),
             ("0%", "?"),
-            ("0.00E+00", "?"),
+            ("\"N\"0.00E+00", "?"),
             ("# ?/?", "?"),
             ("_(* #,##0_)", "?"),
             ("* 0", "?"),

@@ -54,20 +54,34 @@ impl Rules {
     }
 
     /// Which valid serials a refused text may have been, in words; nothing where there is no owner's policy, or none is near.
-    pub(super) fn nearest(&self, text: &str, in_batch: &dyn Fn(&str) -> bool) -> Option<String> {
-        nearest::in_words(&self.policy.nearest(text, in_batch, NEAREST_MAX)).filter(|_| self.own)
+    /// What stands on a row of its own (`taken`) is not the answer for another.
+    pub(super) fn nearest(&self, text: &str, taken: &dyn Fn(&str) -> bool) -> Option<String> {
+        if !self.own {
+            return None;
+        }
+        nearest::in_words(&self.policy.nearest(text, taken, NEAREST_MAX))
     }
 
     /// The serial in a cell as it is sent to the service, and its normal form; without what only marked it as text.
-    pub(super) fn serial_in<'t>(&self, raw: &'t str) -> Result<(&'t str, String), SerialError> {
+    pub(super) fn serial_in<'t>(&self, raw: &'t str) -> Result<(Cow<'t, str>, String), SerialError> {
         let text = trimmed(raw);
-        match damage::unmarked(text) {
-            // A policy may have serials that look like that; nobody else has.
-            Some(inner) if !self.own => self.check(inner).map(|normal| (inner, normal)),
-            marked => match self.check(raw) {
-                Ok(normal) => Ok((text, normal)),
-                Err(error) => marked.and_then(|inner| Some((inner, self.check(inner).ok()?))).ok_or(error),
-            },
+        // A policy may have serials that look like a mark or a power; nobody else has.
+        let as_it_is =
+            if self.own { self.check(raw).map(|normal| (Cow::Borrowed(text), normal)).map_err(Some) } else { Err(None) };
+        let error = match as_it_is {
+            Ok(sound) => return Ok(sound),
+            Err(error) => error,
+        };
+        if let Some(inner) = damage::unmarked(text) {
+            // What is wrong is said of the serial, not of the mark around it.
+            return self.check(inner).map(|normal| (Cow::Borrowed(inner), normal));
+        }
+        if let Some(digits) = damage::whole_power(text) {
+            return self.check(&digits).map(|normal| (Cow::Owned(digits), normal));
+        }
+        match error {
+            Some(error) => Err(error),
+            None => self.check(raw).map(|normal| (Cow::Borrowed(text), normal)),
         }
     }
 

@@ -57,13 +57,13 @@ impl<'f> Source<'f> {
                 "save it as .xlsx without a password, or as `CSV UTF-8`",
             ));
         }
-        if begins.starts_with(b"%PDF") {
-            return Err(no_batch("is a PDF", "ask for the list as .xlsx, or as `CSV UTF-8`"));
+        if let Some(what) = binary(begins) {
+            return Err(no_batch(&format!("is {what}"), "ask for the list as .xlsx, or as `CSV UTF-8`"));
         }
         if starts("<html") || starts("<table") || starts("<!doctype") || starts("<?xml") {
             return Err(no_batch(
                 "is a web page or XML, whatever its name says",
-                "open it in a spreadsheet program and save it as .xlsx",
+                "ask for the list as .xlsx, or as `CSV UTF-8`; a spreadsheet program that opens this file may drop zeros in front of numbers",
             ));
         }
         if is_json(begins) {
@@ -72,12 +72,14 @@ impl<'f> Source<'f> {
         file.rewind().map_err(unreadable)?;
         let sniffed = encoding::sniff(&mut *file, bytes_max).map_err(unreadable)?;
         if sniffed.bytes > bytes_max {
-            return Err(no_batch(&format!("is larger than {} MiB", bytes_max >> 20), "divide it into several files"));
+            return Err(no_batch(&format!("is larger than {} GiB", bytes_max >> 30), "divide it into several files"));
         }
         match sniffed.no_text {
             None => {}
             Some(NoText::Binary) => return Err(no_batch("is no text", "name a CSV file or an .xlsx with the serial numbers")),
-            Some(NoText::Utf32) => return Err(no_batch("is in UTF-32, which no spreadsheet writes", "save it as `CSV UTF-8`")),
+            Some(NoText::Utf32) => {
+                return Err(no_batch("is in UTF-32, which no spreadsheet writes", "export it again as `CSV UTF-8`"));
+            }
             Some(NoText::Foreign) => {
                 let why = "is in an encoding that QDRS does not know, such as EBCDIC of a mainframe";
                 return Err(no_batch(why, "ask for it as `CSV UTF-8`"));
@@ -135,13 +137,47 @@ impl<'f> Source<'f> {
         };
         let Sniffed { encoding, not_utf8: Some(line), .. } = text.sniffed() else { return };
         let what = match encoding {
-            Encoding::Utf8 => "the file has bytes that are no UTF-8, from here on; save it as `CSV UTF-8`".to_owned(),
+            Encoding::Utf8 => "the file has bytes that are no UTF-8, from here on; export it again as `CSV UTF-8`".to_owned(),
             other => {
-                format!("the file is not UTF-8, so it is read as {}; if names look wrong, save it as `CSV UTF-8`", other.name())
+                format!(
+                    "the file is not UTF-8, so it is read as {}; if names look wrong, export it again as `CSV UTF-8`",
+                    other.name()
+                )
             }
         };
         findings.add(Kind::Encoding, *line, "", || what);
     }
+}
+
+/// What a file of another kind is, by its first bytes. Some of these hold mostly printable text.
+fn binary(begins: &[u8]) -> Option<&'static str> {
+    const SIGNATURES: [(&[u8], &str); 24] = [
+        (b"%PDF", "a PDF"),
+        (b"\x89PNG", "a PNG picture"),
+        (b"GIF8", "a GIF picture"),
+        (b"\xFF\xD8\xFF", "a JPEG picture"),
+        (b"II*\0", "a TIFF picture"),
+        (b"MM\0*", "a TIFF picture"),
+        (b"RIFF", "a sound or video file"),
+        (b"\x7FELF", "a program"),
+        (b"MZ\x90\0", "a program"),
+        (b"\0asm", "a program"),
+        (b"\xCA\xFE\xBA\xBE", "a program"),
+        (b"PK\x05\x06", "an empty ZIP archive"),
+        (b"\x1F\x8B", "a gzip archive"),
+        (b"BZh", "a bzip2 archive"),
+        (b"\xFD7zXZ\0", "an xz archive"),
+        (b"7z\xBC\xAF\x27\x1C", "a 7z archive"),
+        (b"Rar!\x1A", "a RAR archive"),
+        (b"\x28\xB5\x2F\xFD", "a Zstandard archive"),
+        (b"SQLite format 3\0", "an SQLite database"),
+        (b"PAR1", "a Parquet file"),
+        (b"{\\rtf", "an RTF document"),
+        (b"%!PS", "a PostScript document"),
+        (b"-----BEGIN", "a certificate or a key"),
+        (b"BEGIN:VCARD", "an address book"),
+    ];
+    SIGNATURES.iter().find(|(signature, _)| begins.starts_with(signature)).map(|(_, what)| *what)
 }
 
 /// `[{"serial": …`, or an object a line.

@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Read, Write};
 
-use crate::explain::Explain;
+use crate::{explain::Explain, policy::Policy};
 use proptest::prelude::*;
 use zip::{ZipArchive, ZipWriter, write::SimpleFileOptions};
 
@@ -281,6 +281,81 @@ fn a_first_row_unlike_all_others_is_asked_about() {
         [("A9\nA10\nA11\nA12\n", 4), ("ALPHA\nBRAVO\n", 2), ("99\n100\n101\n", 3), ("K7QMXA\nABCDEF\n9PLQR2\n", 3)]
     {
         assert_eq!(rows(text).len(), count, "{text:?}");
+    }
+}
+
+#[test]
+fn a_row_that_is_struck_out_is_asked_about() {
+    let list = |rows: &str| format!("art,serial\nA,0000021\n{rows}\nA,0000049\nA,0000056\n");
+    for mark in ["#B", "# B", "//B", "--B"] {
+        let said = faults(list(&format!("{mark},0000035"))).join("\n");
+        assert!(said.starts_with("line 3: the row begins with") && said.contains(mark), "{said}");
+    }
+    // Rows that are numbered so, and cells that only begin with a dash.
+    assert_eq!(rows("nr,serial\n#1,0000021\n#2,0000035\n#3,0000042\n").len(), 3);
+    assert_eq!(rows(list("-,0000035")).len(), 4);
+}
+
+#[test]
+fn a_total_that_is_not_the_number_of_rows_means_that_rows_are_missing() {
+    let list = |end: &str| format!("serial,qty\nA1,1\nA2,1\nA3,2\n{end}\n");
+    for (end, says) in [
+        (",8", "line 5: `8` is a total under the list: it is 8, and the list has 3 rows above it, so rows may be missing"),
+        ("Total,620", "line 5: `Total` is a total under the list: it is 620, and the list has 3 rows above it"),
+        ("Total: 620,", "line 5: `Total: 620` is a total under the list: it is 620, and the list has 3 rows above it"),
+        (",4", "line 5: `4` is a total under the list, not a serial"),
+        (",3", "line 5: `3` is a total under the list, not a serial"),
+        ("Total,4", "line 5: `Total` is a total under the list, not a serial"),
+    ] {
+        let said = faults(list(end)).join("\n");
+        assert!(said.starts_with(says), "{end}: {said}");
+    }
+    // A sum beside its word is no serial that lost its zeros.
+    let said = faults("what;serial\na;0041713\nb;0041720\nSum:;24\n").join("\n");
+    assert!(said.starts_with("line 4: `Sum:` is a total") && !said.contains("zeros"), "{said}");
+}
+
+#[test]
+fn no_advice_makes_a_serial_twice() {
+    let without = faults("serial\n0041713\n0041720\n41713\n").join("\n");
+    assert!(without.contains("should be `0041713`") && without.contains("`0041713` stands in the list already"), "{without}");
+    let sevens = Policy::parse("sevens", "[form]\npattern = '[0-9]{7}'").expect("is sound");
+    let list = "serial\n0041713\n0041720\n41713\n";
+    let error =
+        Batch::read(Cursor::new(list), Path::new("serials.csv"), &Reading::default(), &Rules::of(sevens)).expect_err("faulty");
+    let told = said(&error).join("\n");
+    assert!(told.contains("should be `0041713`; but `0041713` stands in the list already"), "{told}");
+}
+
+#[test]
+fn a_number_with_an_exponent_that_has_all_of_its_digits_is_read() {
+    assert_eq!(
+        rows("serial\n4.30118852096E+11\n430118852103\n"),
+        [(2, "430118852096".to_owned()), (3, "430118852103".to_owned())]
+    );
+    assert!(faults("serial\n4.30119E+11\n")[0].contains("its last digits are lost"));
+    // What is wrong is said of the serial, not of its mark.
+    let sevens =
+        Policy::parse("sevens", "[form]\npattern = '[0-9]{7}'\n[[rule]]\nkind = \"divisible\"\nby = 7").expect("is sound");
+    let list = "serial\n=\"0000022\"\n";
+    let error =
+        Batch::read(Cursor::new(list), Path::new("serials.csv"), &Reading::default(), &Rules::of(sevens)).expect_err("faulty");
+    assert!(said(&error)[0].contains("not a multiple of 7"), "{:?}", said(&error));
+}
+
+#[test]
+fn a_file_of_another_kind_is_named_by_its_first_bytes() {
+    for (begins, what) in [
+        (&b"\x89PNG\r\n\x1a\nQD-0041713\n"[..], "is a PNG picture"),
+        (b"\x7FELF QD-0041713", "is a program"),
+        (b"\x1F\x8Bserial\nA1\n", "is a gzip archive"),
+        (b"SQLite format 3\0serial", "is an SQLite database"),
+        (b"-----BEGIN CERTIFICATE-----\nMIIB\n", "is a certificate or a key"),
+        (b"%PDF-1.7\nserial\nA1", "is a PDF"),
+    ] {
+        let mut file = begins.to_vec();
+        file.extend(b"serial\nQD-0041713\n".repeat(200));
+        assert_eq!(faults(file), [format!("`serials.csv` {what}")]);
     }
 }
 

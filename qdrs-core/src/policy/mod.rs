@@ -20,7 +20,7 @@
 //! assert_eq!(policy.check(" qd-0041713\n")?.as_str(), "QD-0041713");
 //! assert_eq!(
 //!     policy.check("QD-0041714").unwrap_err().to_string(),
-//!     "serial `QD-0041714` is not valid: its part `number` leaves 1 when divided by 7; `number` must be a multiple of 7"
+//!     "serial `QD-0041714` is not valid: its part `number` is not a multiple of 7; `number` must be a multiple of 7"
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -47,6 +47,7 @@ mod contradiction;
 mod contradiction_tests;
 mod device_id;
 mod form;
+mod layout;
 pub mod nearest;
 mod number;
 mod product;

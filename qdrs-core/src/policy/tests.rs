@@ -56,7 +56,7 @@ fn each_refusal_says_what_is_wrong_and_what_would_be_right() {
         ("QD-OO41713", "serial `QD-OO41713` does not have the right form; it should be `QD-` and seven digits"),
         (
             "QD-0041714",
-            "serial `QD-0041714` is not valid: the number must be a multiple of 7 (its part `number` leaves 1 when divided by 7)",
+            "serial `QD-0041714` is not valid: the number must be a multiple of 7 (its part `number` is not a multiple of 7)",
         ),
         (
             "QD-0000007",
@@ -178,7 +178,7 @@ fn a_policy_that_can_not_be_meant_is_refused_with_its_line() {
         ("[form]\nalphabet = \"Z-A\"", "policy `p`, line 2: `alphabet` has `Z-A`, which runs backwards"),
         (
             "example = \"8\"\n[[rule]]\nkind = \"divisible\"\nby = 7",
-            "policy `p`: the policy refuses its own `example`: serial `8` is not valid: it leaves 1 when divided by 7; the serial must be a multiple of 7",
+            "policy `p`: the policy refuses its own `example`: serial `8` is not valid: it is not a multiple of 7; the serial must be a multiple of 7",
         ),
     ] {
         assert_eq!(refused(toml), says);
@@ -306,7 +306,7 @@ fn the_sample_with_faults_has_the_faults_its_notes_tell() {
     assert_eq!(
         faults,
         [
-            "serial `QD-0042082` is not valid: the number must be a multiple of 7 (its part `number` leaves 5 when divided by 7)",
+            "serial `QD-0042082` is not valid: the number must be a multiple of 7 (its part `number` is not a multiple of 7)",
             "serial `QD-OO42021` does not have the right form; it should be `QD-` and seven digits, as on the label",
             "serial `QD_0042028` has `_` as its character 3; this policy takes only `A-Z0-9-`",
             "serial `QD-004204` is too short: it has 9 characters, and should have 10 characters",

@@ -225,7 +225,12 @@ fn print_json(policy: &Policy, serials: &[String], out: &mut impl Write) -> io::
             device_id: found.map(|(_, device_id)| device_id.as_str()),
             code: error.map(|error| error.code().as_str()),
             detail: error.map(ToString::to_string),
-            nearest: policy.nearest(given, &|_| false, NEAREST_MAX).into_iter().map(|near| near.serial.to_string()).collect(),
+            nearest: policy
+                .nearest(given, &|_| false, NEAREST_MAX)
+                .near
+                .into_iter()
+                .map(|near| near.serial.to_string())
+                .collect(),
             guess_bits: policy.guess_bits(),
             rules: &policy.explain(given),
         };
@@ -286,7 +291,7 @@ mod tests {
   yes  the number must be a multiple of 7
   yes  its device id is `{serial}`
 
-REFUSED  serial `22` is not valid: the number must be a multiple of 7 (it leaves 1 when divided by 7) (serial-invalid)
+REFUSED  serial `22` is not valid: the number must be a multiple of 7 (it is not a multiple of 7) (serial-invalid)
          is it `42` (one character wrong), `21` (one character wrong) or `28` (one character wrong)?
   yes  it has 1 to 128 characters
   yes  it has ASCII letters, digits and signs only, and no blank

@@ -37,7 +37,7 @@ impl Divisible {
         number(&self.digits, what, text)?;
         match self.digits.remainder(text, self.by) {
             0 => Ok(()),
-            rest => Err(format!("{what} leaves {rest} when divided by {}", self.by)),
+            _ => Err(format!("{what} is not a multiple of {}", self.by)),
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct List {
     #[arg(long, value_name = "NAME", requires = "file")]
     sheet: Option<String>,
     /// Whether the list has a header, `yes` or `no` [default: found out, and asked where it can't be]
-    #[arg(long, value_name = "yes|no", value_parser = clap::builder::BoolishValueParser::new(), requires = "file")]
+    #[arg(long, value_name = "yes|no", value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true, requires = "file")]
     header: Option<bool>,
     /// Open the batch for the good rows of the list, and say which are left out
     #[arg(long, requires = "file")]
