@@ -474,7 +474,7 @@ proptest! {
 
     #[test]
     fn plain_serials_come_back_with_their_lines(serials in proptest::collection::hash_set("[A-Z][A-Z0-9-]{0,19}", 1..40)) {
-        let serials: Vec<String> = serials.into_iter().filter(|serial| !["SERIAL", "SN", "SERIALS", "TOTAL", "SUM"].contains(&serial.trim_end_matches('-'))).collect();
+        let serials: Vec<String> = serials.into_iter().filter(|serial| !["SERIAL", "SN", "SERIALS", "TOTAL", "SUM", "NA", "NULL", "NONE", "NIL", "NAN", "TRUE", "FALSE"].contains(&serial.trim_end_matches('-'))).collect();
         prop_assume!(!serials.is_empty());
         let found = rows(format!("serial\n{}\n", serials.join("\n")));
         prop_assert_eq!(found, (2..).zip(serials).collect::<Vec<_>>());

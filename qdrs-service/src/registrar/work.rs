@@ -201,11 +201,9 @@ impl<'a> Work<'a> {
             None => (self.record().await?, None),
         };
         self.key = keys.as_ref().map(|keys| keys.primary.fingerprint());
-        match &record.life {
-            Life::Reserved => {}
-            // Settled between the caller's look and now, by the work that has just ended or by another instance.
-            Life::Issued { fingerprint } => return self.read_issued(&record.reservation, *fingerprint).await,
-            _ => return Err(super::not_confirmable(&record)),
+        // Settled between the caller's look and now, by the work that has just ended or by another instance.
+        if record.life != Life::Reserved {
+            return self.as_it_stands().await;
         }
         let reservation = record.reservation;
         let hub = self.shared.hubs.of(&reservation)?;
@@ -220,7 +218,7 @@ impl<'a> Work<'a> {
                         Whose::Ours(key) => return self.issued(&reservation, key).await,
                         Whose::Foreign => return self.foreign(&reservation).await,
                         Whose::Predecessors => {
-                            let new = self.keys(&mut keys).await?;
+                            let Some(new) = self.keys(&mut keys).await? else { return self.as_it_stands().await };
                             let done = hub.replace_keys(&identity, &new.primary, &new.secondary).await;
                             self.note(&done);
                             match done {
@@ -239,7 +237,7 @@ impl<'a> Work<'a> {
                     }
                 }
             }
-            let new = self.keys(&mut keys).await?;
+            let Some(new) = self.keys(&mut keys).await? else { return self.as_it_stands().await };
             let done = self.create(hub.as_ref(), &reservation, new).await;
             self.note(&done);
             match done {
@@ -274,14 +272,24 @@ impl<'a> Work<'a> {
 
     /// The keys in memory, else new ones whose fingerprint is in the ledger before they are used. Each call is on record
     /// before it is sent, so that a release knows how long to wait, and none is sent after a release has begun.
-    async fn keys<'k>(&mut self, keys: &'k mut Option<Keys>) -> Result<&'k Keys, Refusal> {
+    /// `None` once it is no longer *reserved*: another instance was faster, or it was ended meanwhile.
+    async fn keys<'k>(&mut self, keys: &'k mut Option<Keys>) -> Result<Option<&'k Keys>, Refusal> {
         let keys = keys.get_or_insert_with(Keys::generate);
         let key = keys.primary.fingerprint();
         if !std::mem::take(&mut self.just_reserved) && !self.shared.ledger.add_key(self.reservation, key).await? {
-            return Err(super::not_confirmable(&self.record().await?));
+            return Ok(None);
         }
         self.key = Some(key);
-        Ok(keys)
+        Ok(Some(keys))
+    }
+
+    /// The end of a work that was overtaken: the credential that another instance issued, or why there is none.
+    async fn as_it_stands(&self) -> Settled {
+        let record = self.record().await?;
+        match record.life {
+            Life::Issued { fingerprint } => self.read_issued(&record.reservation, fingerprint).await,
+            _ => Err(super::not_confirmable(&record)),
+        }
     }
 
     /// The set of fingerprints is read anew each time: another instance may have added to it.
