@@ -254,7 +254,7 @@ impl<'a> Judge<'a> {
     }
 
     /// The serial in a row, if it can be made.
-    fn sound<'r>(&mut self, record: &'r Record, raw: &'r str) -> Option<Cow<'r, str>> {
+    fn sound<'r>(&mut self, record: &Record, raw: &'r str) -> Option<Cow<'r, str>> {
         let line = record.line;
         let kind = record.kind(self.layout.column);
         let text = rules::trimmed(raw);

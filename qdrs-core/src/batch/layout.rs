@@ -383,7 +383,7 @@ const GENERIC_NAMES: [&str; 32] = [
 
 /// The first cell of the column, if it may be the column's name: it differs in shape from all others, which are alike; or
 /// exports call columns so.
-fn unlike_all_others<'r>(rows: &'r [Record], column: usize) -> Option<&'r str> {
+fn unlike_all_others(rows: &[Record], column: usize) -> Option<&str> {
     let (first, others) = rows.split_first()?;
     let first = first.get(column).trim();
     let mut others = others.iter().map(|row| row.get(column).trim()).filter(|text| !text.is_empty()).peekable();
