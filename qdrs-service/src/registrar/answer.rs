@@ -1,29 +1,10 @@
 //! The registrar's refusals in words: each case of what the ledger found has its own sentence.
 
 use jiff::Timestamp;
-use qdrs_core::{
-    access::KeyId,
-    api::{Code, Kind},
-    explain::Explain as _,
-    hardware_id::HardwareId,
-    policy::{Policy, nearest},
-    serial::SerialError,
-};
+use qdrs_core::{access::KeyId, api::Code, hardware_id::HardwareId};
 
 use super::{Refusal, refusal::moment};
 use crate::ledger::{Access, Life, NotReserved, Record, Stopped, batch::NoPlace};
-
-/// How many valid serials are named that a refused one may have been.
-const NEAREST_MAX: usize = 3;
-
-/// A station hears which valid serials are near; a product, whose code can be found, is told nothing.
-pub(super) fn invalid(policy: &Policy, caller: &Access, sent: &str, error: &SerialError) -> Refusal {
-    let near = match caller.kind {
-        Kind::Station => nearest::in_words(&policy.nearest(sent, &|_| false, NEAREST_MAX)),
-        Kind::Product => None,
-    };
-    Refusal::new(error.code(), near.map_or_else(|| error.to_string(), |near| format!("{error}; {near}")))
-}
 
 /// May the code be used now? One that is suspended or expired may still confirm what it has fetched.
 ///

@@ -29,6 +29,7 @@ use crate::ledger::{
 
 mod answer;
 mod hubs;
+mod proposals;
 mod refusal;
 mod release;
 mod request;
@@ -40,7 +41,7 @@ mod work;
 mod tests;
 
 pub use answer::check_access;
-use answer::{board_taken, check_listed_board, invalid, no_place, not_confirmable, not_reserved, taken};
+use answer::{board_taken, check_listed_board, no_place, not_confirmable, not_reserved, taken};
 pub use hubs::Hubs;
 pub use refusal::Refusal;
 use request::{check_fields, recipient, same_request};
@@ -204,7 +205,7 @@ impl Registrar {
         request: &RegisterRequest,
     ) -> Result<(Reservation, DeviceKey, bool), Refusal> {
         let policy = self.policy(&caller.policy)?;
-        let accepted = policy.check(serial).map_err(|error| invalid(policy, caller, serial, &error))?;
+        let accepted = self.accepted(caller, serial).await?;
         let listed = policy.listed_hardware_id(&accepted);
         check_listed_board(listed.as_ref(), accepted.as_str(), request.hardware_id.as_ref())?;
         let old = match &request.take_over {
@@ -379,8 +380,7 @@ impl Registrar {
         let normal = self.policy(&caller.policy).map_or_else(|_| serial.to_owned(), |policy| policy.normalise(serial));
         let Some(record) = self.shared.ledger.find_serial(caller.policy.clone(), normal.clone()).await? else {
             // Who asks wants to know whether it can be made.
-            let policy = self.policy(&caller.policy)?;
-            policy.check(serial).map_err(|error| invalid(policy, caller, serial, &error))?;
+            self.accepted(caller, serial).await?;
             return Err(Refusal::new(Code::SerialUnknown, format!("`{normal}` is not registered")));
         };
         let yours = record.reservation.key_id == caller.key_id;

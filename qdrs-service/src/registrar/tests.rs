@@ -338,6 +338,19 @@ async fn a_serial_is_registered_repeated_confirmed_and_then_closed_to_all() {
 }
 
 #[tokio::test]
+async fn a_typo_gives_away_no_serial_of_a_list_that_stations_may_not_have() {
+    let world = World::new();
+    let mine = world.station("line-1", |access| access.policy = "listed".into()).await;
+    for near in ["QD-3", "QD1", "QD-11", "OD-1"] {
+        let refusal = world.registrar.register(&mine.access, near, near, RegisterRequest::default()).await.expect_err("refused");
+        let asked = world.registrar.status(&mine.access, near).await.expect_err("can't be made");
+        for detail in [refusal.problem.detail, asked.problem.detail] {
+            assert!(!detail.contains("QD-1`") && !detail.contains("QD-2`") && !detail.contains("is it"), "{near}: {detail}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_typo_is_explained_to_a_station_and_to_no_product() {
     let world = World::new();
     let mine = world.station("line-1", |_| ()).await;
