@@ -158,6 +158,14 @@ fn connect_with(settings: &Settings, code: qdrs_core::access::AccessCode, patien
     })?)
 }
 
+/// A serial number as an argument: without blanks around it, and never empty.
+fn serial_argument(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("the serial number is empty; scan the label, or type what is printed on it".into()),
+        serial => Ok(serial.to_owned()),
+    }
+}
+
 fn read_ca(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
     let mut pem = Vec::new();
     let read = std::fs::File::open(path)

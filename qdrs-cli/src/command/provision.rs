@@ -41,7 +41,7 @@ pub enum Pair {
 #[command(group = clap::ArgGroup::new("what").required(true).args(["serial", "batch"]))]
 pub struct Args {
     /// Serial number to make
-    #[arg(value_name = "SERIAL")]
+    #[arg(value_name = "SERIAL", value_parser = super::serial_argument)]
     serial: Option<String>,
     /// CSV file or .xlsx, one serial number a row, up to 1,048,576 rows and 4 GiB; further columns go into journal and report
     #[arg(long, value_name = "FILE")]
@@ -85,10 +85,6 @@ pub async fn run(args: Args, settings: &mut Settings, printer: Printer, interrup
     settings.device.override_with("--device", args.device.clone());
     settings.ports.override_with("--port", Some(args.ports.clone()).filter(|ports| !ports.is_empty()));
     match (&args.serial, &args.batch) {
-        (Some(serial), _) if serial.trim().is_empty() => {
-            let help = "scan the label, or type what is printed on it";
-            return Err(Failure::with_help(Code::SettingInvalid, "the serial number is empty", help).at("SERIAL"));
-        }
         (Some(_), _) => args.reading.refuse_without_batch()?,
         (None, Some(path)) => Reading::there_is(path)?,
         // clap asks for one of the two.

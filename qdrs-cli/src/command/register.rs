@@ -38,7 +38,7 @@ use crate::{
 #[command(group = clap::ArgGroup::new("what").required(true).args(["serial", "batch"]))]
 pub struct Args {
     /// Serial number to register
-    #[arg(value_name = "SERIAL")]
+    #[arg(value_name = "SERIAL", value_parser = super::serial_argument)]
     serial: Option<String>,
     /// CSV file or .xlsx, one serial number a row, up to 1,048,576 rows and 4 GiB, if the access code permits whole batches
     #[arg(long, value_name = "FILE")]
@@ -71,7 +71,7 @@ enum Out {
 pub async fn run(args: Args, settings: &mut Settings, printer: Printer) -> Result<Outcome, Failure> {
     let Some(batch) = args.batch.clone() else {
         args.reading.refuse_without_batch()?;
-        let serial = args.serial.clone().unwrap_or_default().trim().to_owned();
+        let serial = args.serial.clone().unwrap_or_default();
         let out = Out::of(&args, std::io::stdout().is_terminal())?;
         let _sandbox = super::provision::sandbox(settings, printer).await?;
         let client = client(settings, printer)?;

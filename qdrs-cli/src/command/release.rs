@@ -26,7 +26,7 @@ const REASON_BYTES_MAX: usize = 200;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Serial number, as on the label
-    #[arg(value_name = "SERIAL")]
+    #[arg(value_name = "SERIAL", value_parser = super::serial_argument)]
     serial: String,
     /// Why; it stands in the owner's ledger and audit log
     #[arg(long, value_name = "TEXT")]

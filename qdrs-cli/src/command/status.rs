@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Serial number, as on the label
-    #[arg(value_name = "SERIAL")]
+    #[arg(value_name = "SERIAL", value_parser = super::serial_argument)]
     serial: String,
 }
 

@@ -156,14 +156,16 @@ async fn setup_checks_the_code_before_it_keeps_anything() {
     connect(&found).expect("connects").access().await.expect("is known");
 }
 
-#[tokio::test]
-async fn an_empty_serial_is_refused_before_anything_else() {
-    let folders = Folders::below(Path::new("/nowhere"));
-    let mut settings = Settings::resolve(&Flags::default(), &|_| None, &folders).expect("settles");
-    let Command::Provision(args) = Cli::parse_from(["qdrs", "provision", " "]).command else { panic!("it is `provision`") };
-    let error =
-        provision::run(args, &mut settings, QUIET, &crate::interrupt::Interrupt::listen(QUIET)).await.expect_err("refused");
-    assert_eq!((error.text().as_str(), error.outcome()), ("the serial number is empty", Outcome::BadInput));
+#[test]
+fn an_empty_serial_is_refused_before_anything_else() {
+    for command in [&["provision"][..], &["register", "--out", "x"], &["status"], &["release", "--reason", "cracked"]] {
+        for blank in ["", " ", "\u{a0}", "\t"] {
+            let words = ["qdrs"].iter().chain(command).copied().chain([blank]);
+            let error = Cli::try_parse_from(words).map(|_| ()).expect_err("refused");
+            assert_eq!(error.exit_code(), 2, "{command:?} {blank:?}");
+            assert!(error.to_string().contains("the serial number is empty; scan the label"), "{command:?}: {error}");
+        }
+    }
 }
 
 /// `qdrs` with these words, over the sandbox's service.
