@@ -218,7 +218,7 @@ impl<'a> Judge<'a> {
         let column = self.layout.column;
         let is_row = self.layout.header.is_none_or(|header| record.line > header);
         let serial_has_lines = is_row && record.get(column).trim().contains('\n');
-        if !serial_has_lines && !record.cells().any(|cell| self.holds_rows(cell)) {
+        if !serial_has_lines && !record.cells().any(|cell| self.holds_rows(record, cell)) {
             return false;
         }
         let first = record.cells().find(|cell| cell.contains('\n')).and_then(|cell| cell.lines().next()).unwrap_or_default();
@@ -228,10 +228,22 @@ impl<'a> Judge<'a> {
         true
     }
 
-    /// Are there rows in the lines of a cell after its first?
-    fn holds_rows(&self, cell: &str) -> bool {
+    /// True if lines of a cell after its first are rows. In a row that has all of its columns, and no more, a cell of several
+    /// lines is a remark, even one with a serial in it, unless a line of it has all columns of a row.
+    fn holds_rows(&self, record: &Record, cell: &str) -> bool {
         let lines = || cell.lines().skip(1);
-        if lines().any(|line| {
+        let is_whole = self.layout.width > 1 && record.len() == self.layout.width;
+        let is_row = |line: &str| {
+            SEPARATORS.iter().any(|separator| {
+                let cells: Vec<&str> = line.split(char::from(*separator)).collect();
+                cells.len() == self.layout.width && self.is_like_others(cells[self.layout.column.min(cells.len() - 1)].trim())
+            })
+        };
+        if is_whole {
+            if lines().any(is_row) {
+                return true;
+            }
+        } else if lines().any(|line| {
             line.split(|c: char| c == '"' || SEPARATORS.map(char::from).contains(&c)).any(|text| self.is_like_others(text.trim()))
         }) {
             return true;

@@ -285,6 +285,19 @@ fn a_first_row_unlike_all_others_is_asked_about() {
 }
 
 #[test]
+fn a_remark_of_several_lines_with_a_serial_in_it_is_no_row() {
+    let list = |remark: &str| format!("serial,remark\nQD-0001,\"{remark}\"\nQD-0002,x\nQD-0003,x\nQD-0004,x\n");
+    for remark in ["made anew\nreplaces QD-0009", "replaces:\nQD-0009", "checked\nQD-0009, QD-0010, QD-0011", "a\nb\nc"] {
+        assert_eq!(rows(list(remark)).len(), 4, "{remark:?}");
+    }
+    // Rows that a quotation mark took.
+    assert!(faults(list("note\nQD-0007,x\nQD-0008,y"))[0].contains("a quotation mark makes one row of these"));
+    assert!(
+        faults("serial,remark\nQD-0001,\"note\nQD-0002,x\nQD-0003,\"y\"\nQD-0004,x\nQD-0005,x\n")[0].contains("quotation mark")
+    );
+}
+
+#[test]
 fn a_row_that_is_struck_out_is_asked_about() {
     let list = |rows: &str| format!("art,serial\nA,0000021\n{rows}\nA,0000049\nA,0000056\n");
     for mark in ["#B", "# B", "//B", "--B"] {
