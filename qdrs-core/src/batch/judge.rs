@@ -139,9 +139,12 @@ impl<'a> Judge<'a> {
             self.findings.add(Kind::StruckOut, line, &mark, String::new);
             return None;
         }
-        let serial = self.sound(record, serial)?;
-        self.add_up(record);
-        Some(Good { line, serial, record })
+        let serial = self.sound(record, serial);
+        // A row that can't be made is in the total all the same.
+        if serial.is_some() || !record.cells().any(is_total) {
+            self.add_up(record);
+        }
+        Some(Good { line, serial: serial?, record })
     }
 
     /// The list has ended.
@@ -177,7 +180,9 @@ impl<'a> Judge<'a> {
     /// its rows so, nobody knows whether it is meant.
     fn is_struck_out(&self, record: &Record) -> bool {
         let first = record.get(0).trim();
-        let marked = first.starts_with('#') && !damage::is_error_value(first)
+        // `#FF0000` is a colour.
+        let is_colour = |text: &str| text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let marked = first.strip_prefix('#').is_some_and(|rest| !is_colour(rest)) && !damage::is_error_value(first)
             || first
                 .strip_prefix("//")
                 .or(first.strip_prefix("--"))
@@ -398,7 +403,7 @@ impl<'a> Judge<'a> {
 
     /// What may be repeated of a row whose cells could not be told apart: nothing, if the list has a column of secrets.
     fn unread<'t>(&self, text: &'t str) -> &'t str {
-        if self.layout.secrets.is_empty() { text } else { "•••" }
+        if self.layout.secrets.is_empty() { text } else { secret::MASK }
     }
 
     /// True, with a finding that does not repeat the text, if a cell of the serials looks like a key among others that don't.

@@ -101,8 +101,10 @@ pub(super) struct Further {
     pub(super) column: usize,
     /// Its name, or its place in words.
     pub(super) name: String,
-    /// True if a cell that looks like a key comes along as well.
+    /// True if a cell with a secret in it comes along as well.
     pub(super) keeps_all: bool,
+    /// True if long random values are no secrets in this column.
+    pub(super) is_harmless: bool,
 }
 
 /// Where things stand in each row.
@@ -219,12 +221,15 @@ impl Layout {
             return Err(Unclear {
                 line: header.map(|header| header.line),
                 why: match secrecy {
+                    Secrecy::Name if asked.column.is_some() => format!("{column} holds secrets by its name"),
                     Secrecy::Name => format!("{column} holds secrets by its name, and no other column is plainly that of the serial numbers"),
                     Secrecy::Look => format!("the texts of {column} look like keys or passwords, and no other column is plainly that of the serial numbers"),
                 },
                 help: match (secrecy, header) {
+                    (Secrecy::Name, _) if asked.column.is_some() => "if it has the serial numbers and nothing secret, call it `serial` in the list: a serial number is shown in reports, logs and the hub".into(),
                     _ if asked.in_rule => "name the serials' column in the rule, with `column`".into(),
                     (Secrecy::Look, None) => "say which column has the serial numbers with `--column N`, or write `serial` above it; a serial number is shown in reports, logs and the hub".into(),
+                    (Secrecy::Name, _) => "say which column has the serial numbers with `--column NAME`; if it is this one and holds nothing secret, call it `serial` in the list".into(),
                     _ => "say which column has the serial numbers with `--column NAME`; a serial number is shown in reports, logs and the hub".into(),
                 },
             });
@@ -248,7 +253,10 @@ impl Layout {
                     "`{}` may be the name of the column or the first serial number: it looks like no other row",
                     Shown::new(&secret::masked(first))
                 ),
-                help: "say which: `--header yes` or `--header no`".into(),
+                help: match asked.in_rule {
+                    true => "write a first line `serial`, and delete this line if it is only the name".into(),
+                    false => "say which: `--header yes` or `--header no`".into(),
+                },
             });
         }
         let name_of = |column: usize| {
@@ -263,7 +271,8 @@ impl Layout {
         let further = |column: usize| Further {
             column,
             name: name_of(column).unwrap_or_else(|| place(column, letters)),
-            keeps_all: asked.keep_secrets || name_of(column).is_some_and(|name| secret::is_harmless_name(&name)),
+            keeps_all: asked.keep_secrets,
+            is_harmless: name_of(column).is_some_and(|name| secret::is_harmless_name(&name)),
         };
         Ok(Self {
             column,
@@ -275,7 +284,10 @@ impl Layout {
             extras: open.iter().take(EXTRA_COLUMNS_MAX).map(|column| further(*column)).collect(),
             secrets,
             numbered: rows.iter().filter(|row| row.get(0).trim().starts_with('#')).count() * 2 > rows.len(),
-            serials_like_keys: rows.iter().filter(|row| secret::is_look(row.get(column))).count() * 2 > rows.len(),
+            serials_like_keys: {
+                let is_one = |row: &&Record| !rules.own || rules.check(row.get(column)).is_ok();
+                rows.iter().filter(|row| secret::is_look(row.get(column))).filter(is_one).count() * 2 > rows.len()
+            },
             extras_over: open.len().saturating_sub(EXTRA_COLUMNS_MAX),
             shape: shape::common(rows.iter().map(|row| row.get(column).trim())),
             alike: alike.into_iter().filter(|other| *other != column).collect(),
@@ -298,11 +310,10 @@ fn secrecy(rows: &[Record], header: Option<&Record>, column: usize, rules: &Rule
     if secret::is_name(name) {
         return Some(Secrecy::Name);
     }
-    if speaks_of_serials(name) || secret::is_harmless_name(name) {
-        return None;
-    }
+    let is_harmless = speaks_of_serials(name) || secret::is_harmless_name(name);
+    let is_secret = |text: &&str| if is_harmless { secret::holds_marker(text) } else { secret::is_look(text) };
     let texts = || rows.iter().map(|row| row.get(column).trim()).filter(|text| !text.is_empty());
-    let (keys, all) = (texts().filter(|text| secret::is_look(text)).count(), texts().count());
+    let (keys, all) = (texts().filter(is_secret).count(), texts().count());
     let are_serials = || rules.own && texts().filter(|text| rules.check(text).is_ok()).count() * 2 >= all;
     (keys > 0 && keys * 2 >= all && !are_serials()).then_some(Secrecy::Look)
 }
@@ -346,7 +357,7 @@ fn header(head: &[Record], asked: &Asked<'_>, rules: &Rules, letters: bool) -> O
 }
 
 /// What exports call a column of identifiers, without blanks and signs. A number after it counts columns.
-const GENERIC_NAMES: [&str; 32] = [
+const GENERIC_NAMES: [&str; 38] = [
     "id",
     "ids",
     "no",
@@ -374,6 +385,12 @@ const GENERIC_NAMES: [&str; 32] = [
     "feld",
     "field",
     "imei",
+    "iccid",
+    "imsi",
+    "macid",
+    "asset",
+    "assetid",
+    "assettag",
     "mac",
     "macaddress",
     "eui",
@@ -391,14 +408,16 @@ fn unlike_all_others(rows: &[Record], column: usize) -> Option<&str> {
         return None;
     }
     let others: Vec<&str> = others.collect();
-    let own = shape::of(first);
-    // A digit more is how numbers grow.
-    let kin = |text: &str| shape::skeleton(text) == shape::skeleton(first);
+    let (own, skeleton) = (shape::of(first), shape::skeleton(first));
+    let name = first.trim_end_matches(|c: char| c.is_ascii_digit());
+    let is_generic = is_a_name(name) || GENERIC_NAMES.contains(&word(name).as_str());
+    // A digit more is how numbers grow, but `SN2` is no number before `QD0041713`.
+    let kin = |text: &str| shape::skeleton(text) == skeleton && (!is_generic || text.starts_with(name));
     let unlike = others.iter().all(|text| shape::of(text) != own && !kin(text));
     let alike = || shape::common(others.iter().copied()).is_some_and(|shape| shape::digits(&shape) > 0);
-    let generic = word(first);
-    let generic = GENERIC_NAMES.contains(&generic.trim_end_matches(|c: char| c.is_ascii_digit()));
-    (unlike && (generic || (alike() && others.len() >= ROWS_MIN && first.starts_with(char::is_alphabetic)))).then_some(first)
+    let beside_secrets = || rows[0].cells().any(secret::is_name);
+    let is_odd = || others.len() >= ROWS_MIN && alike();
+    (unlike && (is_generic || (first.starts_with(char::is_alphabetic) && (beside_secrets() || is_odd())))).then_some(first)
 }
 
 /// How many cells have something in them.

@@ -235,7 +235,8 @@ impl Taken<'_> {
     }
 
     fn is_secret(&self, further: &Further) -> bool {
-        !further.keeps_all && secret::is_look(self.good.record.get(further.column))
+        let text = self.good.record.get(further.column);
+        !further.keeps_all && (secret::holds_marker(text) || (!further.is_harmless && secret::is_look(text)))
     }
 
     /// What stands beside this one; empty in place of a cell that may hold a secret.

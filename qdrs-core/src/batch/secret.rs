@@ -6,13 +6,15 @@
 
 use std::borrow::Cow;
 
-/// Names of secrets, without blanks and signs, in small letters: the whole name of a column.
-const NAMES: [&str; 24] = [
-    "key", "keys", "psk", "pin", "pins", "puk", "pwd", "pass", "pw", "ki", "opc", "dak", "pop", "nwk", "cred", "jwt", "adm",
-    "adm1", "kic", "kid", "kik", "token", "salt", "otp",
+/// Names of secrets, without blanks, signs and a number at the end, in small letters: the whole name of a column.
+const NAMES: [&str; 20] = [
+    "key", "keys", "pin", "pins", "pass", "ki", "eki", "opc", "dak", "pop", "nwk", "cred", "jwt", "adm", "kic", "kid", "kik",
+    "token", "salt", "dsk",
 ];
+/// Words that make the name of a secret, wherever they stand in it.
+const WORDS: [&str; 12] = ["psk", "pskd", "puk", "pwd", "pw", "otp", "mdp", "clé", "cle", "clef", "ltk", "irk"];
 /// What the name of a column of secrets has in it.
-const STEMS: [&str; 44] = [
+const STEMS: [&str; 80] = [
     "secret",
     "password",
     "passwd",
@@ -55,16 +57,50 @@ const STEMS: [&str; 44] = [
     "installcode",
     "proofofpossession",
     "schlüssel",
+    "schluessel",
+    "clave",
+    "chave",
+    "chiave",
+    "sleutel",
+    "klucz",
+    "nyckel",
+    "lösenord",
+    "adgangskode",
+    "salasana",
+    "heslo",
+    "jelszó",
+    "şifre",
+    "wifipass",
+    "wlanpass",
+    "adminpass",
+    "userpass",
+    "loginpass",
+    "webpass",
+    "rootpass",
+    "mqttpass",
+    "defaultpass",
+    "setupcode",
+    "pairingcode",
+    "activationcode",
+    "unlockcode",
+    "securitycode",
+    "accesscode",
+    "claimcode",
+    "freigabecode",
     "密码",
     "密钥",
+    "密碼",
+    "金鑰",
+    "秘密",
+    "パスワード",
+    "暗証",
+    "пароль",
 ];
-/// Further stems, in scripts where words are not parted.
-const STEMS_ABROAD: [&str; 6] = ["密碼", "金鑰", "秘密", "パスワード", "暗証", "пароль"];
 /// Ends of names of secrets.
-const ENDS: [&str; 5] = ["key", "token", "psk", "pwd", "pin"];
-/// Names that end like secrets and are none.
-const PUBLIC: [&str; 12] =
-    ["public", "product", "row", "partition", "sort", "foreign", "sequence", "natural", "business", "keypin", "turkey", "monkey"];
+const ENDS: [&str; 7] = ["key", "token", "pin", "pw", "pwd", "psk", "puk"];
+/// What stands before `key` where it is no secret.
+const PUBLIC: [&str; 11] =
+    ["public", "product", "row", "partition", "sort", "foreign", "sequence", "natural", "business", "tur", "mon"];
 /// What the name of a column has in it whose long hexadecimal or base64 values are no secrets.
 const HARMLESS: [&str; 17] = [
     "serial",
@@ -91,19 +127,25 @@ const KEY_CHARS_MIN: usize = 16;
 /// Fewest characters without a dash of a text that is taken for a key since only chance makes such texts.
 const RANDOM_CHARS_MIN: usize = 12;
 /// What stands for a text that is not repeated.
-const MASK: &str = "•••";
+pub(super) const MASK: &str = "***";
 
-/// True if a column of that name holds secrets: `DeviceSecret`, `app_key`, `Primary Key`, `PIN`.
+/// True if a column of that name holds secrets: `DeviceSecret`, `app_key`, `Primary Key`, `PIN1`, `PSK (hex)`.
 pub(super) fn is_name(name: &str) -> bool {
-    let word: String = name.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
-    if PUBLIC.iter().any(|public| word.contains(public)) {
-        return false;
+    // A unit and a number say nothing of what it is.
+    let name = name.split(['(', '[']).find(|part| !part.trim().is_empty()).unwrap_or_default();
+    let name = name.trim_end_matches(|c: char| !c.is_alphabetic());
+    let lower = name.to_lowercase();
+    let word: String = lower.chars().filter(|c| c.is_alphanumeric()).collect();
+    if NAMES.contains(&word.as_str())
+        || STEMS.iter().any(|stem| word.contains(stem))
+        || lower.split(|c: char| !c.is_alphanumeric()).any(|part| WORDS.contains(&part))
+    {
+        return true;
     }
-    NAMES.contains(&word.as_str())
-        || STEMS.iter().chain(&STEMS_ABROAD).any(|stem| word.contains(stem))
-        || ENDS.iter().any(|end| {
+    let is_public = || word.strip_suffix("key").is_some_and(|before| PUBLIC.iter().any(|public| before.ends_with(public)));
+    !is_public()
+        && ENDS.iter().any(|end| {
             // `spin` is no pin: the end is a word of its own.
-            let parted = name.to_lowercase();
             let own = |rest: &str| rest.ends_with(|c: char| !c.is_alphanumeric());
             let capital = || {
                 name.len() > end.len() && name.is_char_boundary(name.len() - end.len()) && {
@@ -112,8 +154,8 @@ pub(super) fn is_name(name: &str) -> bool {
                 }
             };
             *end == "key" && word.ends_with("key")
-                || parted.strip_suffix(end).is_some_and(own)
-                || (parted.ends_with(end) && capital())
+                || lower.strip_suffix(end).is_some_and(own)
+                || (lower.ends_with(end) && capital())
         })
 }
 
@@ -126,12 +168,12 @@ pub(super) fn is_harmless_name(name: &str) -> bool {
 /// True if a text looks like a key or holds one: base64 or hexadecimal of a key's length, a mixture of letters and digits as
 /// only chance makes it, a connection string, a token, a PEM block.
 pub(super) fn is_look(text: &str) -> bool {
-    holds_marker(text) || text.split(is_between).any(is_key)
+    holds_marker(text) || is_parted_key(text) || text.split(is_between).any(is_key)
 }
 
 /// The text with each part that looks like a key replaced.
 pub(super) fn masked(text: &str) -> Cow<'_, str> {
-    if holds_marker(text) {
+    if holds_marker(text) || is_parted_key(text) {
         return Cow::Borrowed(MASK);
     }
     if !text.split(is_between).any(is_key) {
@@ -153,16 +195,56 @@ fn is_between(c: char) -> bool {
     c.is_whitespace() || matches!(c, ',' | ';' | '|' | '"' | '\'' | '`' | '<' | '>')
 }
 
-/// What only texts with a secret in them hold.
-fn holds_marker(text: &str) -> bool {
+/// True for a text with what only texts with a secret in them hold, whatever its column is called.
+pub(super) fn holds_marker(text: &str) -> bool {
     // Nearly every cell has none of these signs, and costs no more than this look.
     if !text.bytes().any(|byte| matches!(byte, b'=' | b':' | b'-' | b'.')) {
         return false;
     }
-    const MARKERS: [&str; 8] =
-        ["sharedaccesskey=", "sharedaccesssignature", "accountkey=", "accesskey=", "password=", "-----begin", "wifi:", "&sig="];
+    const MARKERS: [&str; 22] = [
+        "sharedaccesskey=",
+        "sharedaccesssignature",
+        "accountkey=",
+        "accesskey=",
+        "password=",
+        "password:",
+        "passphrase=",
+        "pass=",
+        "pwd=",
+        "psk=",
+        "psk:",
+        "secret=",
+        "secret:",
+        "token=",
+        "apikey=",
+        "api_key=",
+        "private key-----",
+        "wifi:",
+        "&sig=",
+        "?sig=",
+        "otpauth://",
+        "lpa:1$",
+    ];
     let lower = text.to_lowercase();
-    MARKERS.iter().any(|marker| lower.contains(marker)) || (text.starts_with("eyJ") && text.matches('.').count() == 2)
+    let address = lower.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    MARKERS.iter().any(|marker| lower.contains(marker))
+        || (text.starts_with("eyJ") && text.matches('.').count() == 2)
+        // `https://user:password@host`
+        || address.and_then(|address| address.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'))
+}
+
+/// Hexadecimal of a key in parts of one length: `8B 6B 2F …`, `0x8B, 0x6B, …`.
+fn is_parted_key(text: &str) -> bool {
+    let is_sign = |c: char| c.is_whitespace() || matches!(c, ',' | ':' | '-' | '{' | '}' | '[' | ']');
+    if text.len() <= 2 * KEY_CHARS_MIN || !text.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, 'x' | 'X') || is_sign(c)) {
+        return false;
+    }
+    let parts = || {
+        let parts = text.split(is_sign).filter(|part| !part.is_empty());
+        parts.map(|part| part.strip_prefix("0x").or_else(|| part.strip_prefix("0X")).unwrap_or(part))
+    };
+    let length = parts().next().map_or(0, str::len);
+    parts().count() > 1 && parts().all(|part| part.len() == length) && is_hex_key(&parts().collect::<String>())
 }
 
 /// True for one word that is a key by its look.
@@ -270,6 +352,22 @@ mod tests {
             "Mot de passe",
             "wifi pwd",
             "master_key",
+            "ProductSecret",
+            "Growatt password",
+            "PIN1",
+            "PUK 2",
+            "ADM1",
+            "Browser PIN",
+            "PSK (hex)",
+            "Key[0]",
+            "WiFi Pass",
+            "Admin PW",
+            "AdminPW",
+            "wifiPwd",
+            "WLAN-Schluessel",
+            "Clé WiFi",
+            "Clave",
+            "Setup Code",
         ] {
             assert!(is_name(name), "{name}");
         }
@@ -292,6 +390,10 @@ mod tests {
             "Keyboard",
             "MAC",
             "token ring",
+            "QC Pass",
+            "Column1",
+            "12",
+            "(hex)",
             "",
         ] {
             assert!(!is_name(name), "{name}");
@@ -311,6 +413,11 @@ mod tests {
             "-----BEGIN EC PRIVATE KEY-----",
             "WIFI:T:WPA;S:net;P:secret;;",
             "key: 8B6B2F7A5C0E4D3A9F1C7E2B4D6A8C0E",
+            "8B 6B 2F 7A 5C 0E 4D 3A 9F 1C 7E 2B 4D 6A 8C 0E",
+            "{0x8b, 0x6b, 0x2f, 0x7a, 0x5c, 0x0e, 0x4d, 0x3a, 0x9f, 0x1c, 0x7e, 0x2b, 0x4d, 0x6a, 0x8c, 0x0e}",
+            "rtsp://admin:hunter2@10.0.0.7/stream",
+            "https://x.example/d?token=abc",
+            "ssid=net psk=hunter2",
         ] {
             assert!(is_look(text), "{text}");
         }
@@ -327,6 +434,10 @@ mod tests {
             "BoardTypeModelXYZ2024",
             "12345678901234567890123456789012",
             "https://example.com/path/to/page",
+            "https://example.com:8443/a@b",
+            "-----BEGIN CERTIFICATE-----",
+            "AA BB CC DD EE FF",
+            "1200 1201 1202 1203 1204 1205 1206 1207",
             "red",
             "",
             "WBA3A5C50CF256985",
@@ -337,8 +448,8 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_key_is_not_repeated() {
-        assert_eq!(masked("QD-1,8B6B2F7A5C0E4D3A9F1C7E2B4D6A8C0E,red"), "QD-1,•••,red");
-        assert_eq!(masked("HostName=a;SharedAccessKey=AAEC"), "•••");
+        assert_eq!(masked("QD-1,8B6B2F7A5C0E4D3A9F1C7E2B4D6A8C0E,red"), "QD-1,***,red");
+        assert_eq!(masked("HostName=a;SharedAccessKey=AAEC"), "***");
         assert!(matches!(masked("QD-0041713 red"), Cow::Borrowed("QD-0041713 red")));
     }
 }

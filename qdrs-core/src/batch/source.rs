@@ -151,33 +151,41 @@ impl<'f> Source<'f> {
 
 /// What a file of another kind is, by its first bytes. Some of these hold mostly printable text.
 fn binary(begins: &[u8]) -> Option<&'static str> {
-    const SIGNATURES: [(&[u8], &str); 24] = [
+    const SIGNATURES: [(&[u8], &str); 23] = [
         (b"%PDF", "a PDF"),
         (b"\x89PNG", "a PNG picture"),
-        (b"GIF8", "a GIF picture"),
+        (b"GIF87a", "a GIF picture"),
+        (b"GIF89a", "a GIF picture"),
         (b"\xFF\xD8\xFF", "a JPEG picture"),
         (b"II*\0", "a TIFF picture"),
         (b"MM\0*", "a TIFF picture"),
-        (b"RIFF", "a sound or video file"),
         (b"\x7FELF", "a program"),
         (b"MZ\x90\0", "a program"),
         (b"\0asm", "a program"),
         (b"\xCA\xFE\xBA\xBE", "a program"),
         (b"PK\x05\x06", "an empty ZIP archive"),
         (b"\x1F\x8B", "a gzip archive"),
-        (b"BZh", "a bzip2 archive"),
         (b"\xFD7zXZ\0", "an xz archive"),
         (b"7z\xBC\xAF\x27\x1C", "a 7z archive"),
         (b"Rar!\x1A", "a RAR archive"),
         (b"\x28\xB5\x2F\xFD", "a Zstandard archive"),
         (b"SQLite format 3\0", "an SQLite database"),
-        (b"PAR1", "a Parquet file"),
+        (b"PAR1\x15", "a Parquet file"),
         (b"{\\rtf", "an RTF document"),
         (b"%!PS", "a PostScript document"),
         (b"-----BEGIN", "a certificate or a key"),
         (b"BEGIN:VCARD", "an address book"),
     ];
-    SIGNATURES.iter().find(|(signature, _)| begins.starts_with(signature)).map(|(_, what)| *what)
+    let known = SIGNATURES.iter().find(|(signature, _)| begins.starts_with(signature)).map(|(_, what)| *what);
+    // Letters begin these as well, so what stands behind them is looked at: `BZh9-0001` is a serial.
+    let is_at = |at: usize, text: &[u8]| begins.get(at..).is_some_and(|rest| rest.starts_with(text));
+    match begins {
+        [b'B', b'Z', b'h', ..] if is_at(4, b"1AY&SY") => Some("a bzip2 archive"),
+        [b'R', b'I', b'F', b'F', ..] if is_at(8, b"WAVE") || is_at(8, b"WEBP") || is_at(8, b"AVI ") => {
+            Some("a sound, picture or video file")
+        }
+        _ => known,
+    }
 }
 
 /// `[{"serial": …`, or an object a line.

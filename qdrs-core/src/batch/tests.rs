@@ -234,6 +234,37 @@ fn secrets_in_a_list_stay_out_and_are_named() {
     // Long random values that are no secrets.
     let uuids = "serial,uuid\nQD-1,550e8400e29b41d4a716446655440000\n";
     assert_eq!(own(uuids, false).len(), 1);
+    // But a harmless name makes no secret public, whether in all rows or in one.
+    let signed = "serial,url\nQD-1,https://x.example/d?sv=1&sig=AAEC\nQD-2,https://x.example/e\nQD-3,https://x.example/f\n";
+    assert!(own(signed, false).is_empty() && own(signed, true).len() == 1);
+    assert!(own("serial,hubid\nQD-1,HostName=h;SharedAccessKey=AAEC\n", false).is_empty());
+    // Those of SIM cards, of routers and of a vendor whose product key is public.
+    let sim = "serial,PIN1,PUK1,ADM1\nQD-1,1234,12345678,87654321\n";
+    assert!(own(sim, false).is_empty(), "{:?}", own(sim, false));
+    let router = "serial,SSID,WiFi Pass,Admin PW,Growatt password\nQD-1,net,hunter2,hunter3,hunter4\n";
+    assert_eq!(own(router, false), [("SSID".to_owned(), "net".to_owned())]);
+    let vendor = "ProductKey,serial,ProductSecret\na1TGu0u,QD-1,Pw1toX4haI\n";
+    assert_eq!(own(vendor, false), [("ProductKey".to_owned(), "a1TGu0u".to_owned())]);
+}
+
+#[test]
+fn a_column_called_key_that_holds_serials_has_a_way_out_that_works() {
+    let list = "Key,Summary\nQD-0001,x\nQD-0002,y\n";
+    for column in [None, Some("Key".to_owned()), Some("1".to_owned())] {
+        let error = open(list, &Reading { column, ..Reading::default() }).expect_err("is a name of secrets");
+        assert!(error.help().contains("call it `serial` in the list"), "{}", error.help());
+    }
+    assert_eq!(rows(list.replace("Key", "serial")).len(), 2);
+}
+
+#[test]
+fn a_policy_that_refuses_keys_repeats_none_of_them() {
+    let list: String = (1..6).map(|n| format!("8B6{n}2F7A5C0E4D3A9F1C7E2B4D6A8C0E\n")).collect();
+    let reading = Reading { column: Some("1".into()), ..Reading::default() };
+    let buttons = Policy::parse("buttons", "[form]\npattern = 'QD-[0-9]{7}'").expect("is sound");
+    let error = Batch::read(Cursor::new(list), Path::new("serials.csv"), &reading, &Rules::of(buttons)).expect_err("faulty");
+    let said = said(&error).join("\n");
+    assert!(said.contains("looks like keys") && !said.contains("2F7A"), "{said}");
 }
 
 #[test]
@@ -264,6 +295,9 @@ fn a_first_row_unlike_all_others_is_asked_about() {
         "IMEI\n490154203237518\n",
         "Id1\n4711\n4712\n",
         "Board2,lot3\nQD-0041713,A1\nQD-0041720,A1\nQD-0041727,A1\n",
+        "SN2,Lot2\nQD0041713,A1\nQD0041720,A1\n",
+        "ICCID,PIN1\n8944500012345670001,1234\n",
+        "Sensor,PIN1\nQD-0041713,1234\n",
     ] {
         if let [(1, _), ..] | [] = open(text, &Reading::default())
             .map_or(vec![], |(batch, _)| batch.rows.iter().map(|row| (row.line, row.serial.to_string())).collect::<Vec<_>>())[..]
@@ -277,9 +311,13 @@ fn a_first_row_unlike_all_others_is_asked_about() {
         assert_eq!(with(false).ok(), Some(1), "{text:?}");
     }
     // Numbers grow by a digit, and words among words are serials.
-    for (text, count) in
-        [("A9\nA10\nA11\nA12\n", 4), ("ALPHA\nBRAVO\n", 2), ("99\n100\n101\n", 3), ("K7QMXA\nABCDEF\n9PLQR2\n", 3)]
-    {
+    for (text, count) in [
+        ("A9\nA10\nA11\nA12\n", 4),
+        ("SN9\nSN10\nSN11\n", 3),
+        ("ALPHA\nBRAVO\n", 2),
+        ("99\n100\n101\n", 3),
+        ("K7QMXA\nABCDEF\n9PLQR2\n", 3),
+    ] {
         assert_eq!(rows(text).len(), count, "{text:?}");
     }
 }
@@ -307,6 +345,8 @@ fn a_row_that_is_struck_out_is_asked_about() {
     // Rows that are numbered so, and cells that only begin with a dash.
     assert_eq!(rows("nr,serial\n#1,0000021\n#2,0000035\n#3,0000042\n").len(), 3);
     assert_eq!(rows(list("-,0000035")).len(), 4);
+    // A colour is no mark.
+    assert_eq!(rows(list("#FF0000,0000035")).len(), 4);
 }
 
 #[test]
@@ -323,6 +363,9 @@ fn a_total_that_is_not_the_number_of_rows_means_that_rows_are_missing() {
         let said = faults(list(end)).join("\n");
         assert!(said.starts_with(says), "{end}: {said}");
     }
+    // What a row that can't be made adds is in the total, too.
+    let said = faults("serial,qty\nQD-1,3\nQD-2,3\n1.2E+11,3\nTotal,9\n").join("\n");
+    assert!(said.contains("line 5: `Total` is a total under the list, not a serial"), "{said}");
     // A sum beside its word is no serial that lost its zeros.
     let said = faults("what;serial\na;0041713\nb;0041720\nSum:;24\n").join("\n");
     assert!(said.starts_with("line 4: `Sum:` is a total") && !said.contains("zeros"), "{said}");
@@ -369,6 +412,9 @@ fn a_file_of_another_kind_is_named_by_its_first_bytes() {
         let mut file = begins.to_vec();
         file.extend(b"serial\nQD-0041713\n".repeat(200));
         assert_eq!(faults(file), [format!("`serials.csv` {what}")]);
+    }
+    for serial in ["PAR1-0001", "BZh9-0001", "RIFF0001", "GIF80001"] {
+        assert_eq!(rows(format!("{serial}\n"))[0].1, serial);
     }
 }
 
