@@ -84,7 +84,8 @@ impl Grid {
         if rows.count() == 0 {
             return String::new();
         }
-        let whole_row = matches!(kind, Kind::Comment | Kind::EmptyRow | Kind::Title | Kind::Header | Kind::Wider);
+        let whole_row =
+            matches!(kind, Kind::BoardTwice | Kind::Comment | Kind::EmptyRow | Kind::Title | Kind::Header | Kind::Wider);
         let mut place = match &self.letter {
             Some(_) if whole_row => rows.said("row", "", pieces_max),
             Some(letter) => rows.said("cell", letter, pieces_max),
@@ -106,6 +107,11 @@ impl Grid {
             Some(letter) => format!("cell {letter}{row}"),
             None => format!("line {row}"),
         }
+    }
+
+    /// `line 3`, `row 3`.
+    pub(super) fn row(&self, row: u32) -> String {
+        format!("{} {row}", if self.is_sheet() { "row" } else { "line" })
     }
 
     pub(super) fn column(&self, column: usize) -> String {

@@ -107,6 +107,8 @@ pub enum Kind {
     Shorter,
     /// A serial that looks like no other.
     Odd,
+    /// A hardware id that stands beside another serial as well.
+    BoardTwice,
     /// Columns that may hold secrets, and stay out.
     SecretColumns,
     /// Cells of further columns that look like keys, and stay out.
@@ -188,6 +190,7 @@ impl Kind {
             Self::Letters => "letter-case",
             Self::Shorter => "shorter",
             Self::Odd => "odd",
+            Self::BoardTwice => "board-twice",
             Self::SecretColumns => "secret-columns",
             Self::SecretCut => "secret-cells",
             Self::ColumnsOver => "columns-over",
@@ -219,6 +222,7 @@ impl Kind {
                 | Self::NotFree(_)
                 | Self::Shifted
                 | Self::Odd
+                | Self::BoardTwice
         )
     }
 
@@ -437,6 +441,11 @@ impl Kind {
             Self::SecretCell => (
                 "where the serial should stand is what looks like a key or a password, so it is not shown; write the serial number in",
                 "where the serials should stand is what looks like keys or passwords, so they are not shown; write the serial numbers in",
+            ),
+            Self::BoardTwice => (
+                "board `{x}` stands in {y} already; one board can't be two devices, so one of the two rows is wrong",
+                "these boards stand in the list already, the first, `{x}`, in {y}; one board can't be two devices, so one of each two \
+                 rows is wrong",
             ),
             Self::SecretColumns | Self::ColumnsOver => ("{y}", "{y}"),
             Self::SecretCut => (

@@ -6,6 +6,7 @@
 use crate::serial::Shown;
 
 use super::{
+    boards,
     damage::{self, Damage},
     record::Record,
     rules::Rules,
@@ -126,6 +127,8 @@ pub(super) struct Layout {
     pub(super) extras: Vec<Further>,
     /// Columns that may hold secrets, from 0, with their names in words. They stay out unless they are asked for.
     pub(super) secrets: Vec<(usize, String)>,
+    /// Further columns that hold hardware ids, from 0.
+    pub(super) boards: Vec<usize>,
     /// True if the first cells of most rows begin with `#`, as where rows are numbered so.
     pub(super) numbered: bool,
     /// True if the serials themselves may look like keys.
@@ -283,6 +286,13 @@ impl Layout {
             beside,
             extras: open.iter().take(EXTRA_COLUMNS_MAX).map(|column| further(*column)).collect(),
             secrets,
+            boards: (0..widest)
+                .filter(|other| *other != column)
+                .filter(|other| {
+                    let texts = rows.iter().map(|row| row.get(*other).trim()).filter(|text| !text.is_empty());
+                    boards::is_of_boards(&name_of(*other).unwrap_or_default(), texts)
+                })
+                .collect(),
             numbered: rows.iter().filter(|row| row.get(0).trim().starts_with('#')).count() * 2 > rows.len(),
             serials_like_keys: {
                 let is_one = |row: &&Record| !rules.own || rules.check(row.get(column)).is_ok();

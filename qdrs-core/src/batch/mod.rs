@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod boards;
 mod column;
 mod damage;
 mod duplicates;
@@ -48,6 +49,7 @@ pub use ranges::Ranges;
 pub use rules::Rules;
 
 use crate::{api::COLUMNS_MAX, serial::Shown};
+use boards::Boards;
 use extra::Extras;
 use finding::{Findings, Grid};
 use judge::{Good, Judge};
@@ -265,8 +267,10 @@ pub fn examine(
     let grid = Grid { path: path.to_owned(), letter: letters.then(|| layout::letters_of(layout.column)) };
     let aside = source.aside(path, layout.column)?;
     let mut judge = Judge::new(rules, &layout, &grid, &aside.formulas);
+    let mut boards = Boards::of(&layout);
     source.each(path, &mut |record| {
         if let Some(good) = judge.judge(record) {
+            boards.see(record);
             let line = good.line;
             if aside.hidden_rows.has(line) {
                 judge.findings.add(Kind::HiddenRow, line, &good.serial, String::new);
@@ -296,6 +300,7 @@ pub fn examine(
     if !candidates.is_empty() {
         find_twins(&mut source, path, rules, &layout, &candidates, &grid, &mut findings)?;
     }
+    boards.conclude(&mut source, path, &grid, &mut findings)?;
     source.note(&mut findings);
     if aside.hidden_column {
         findings.add_whole(Kind::HiddenColumn, grid.column(layout.column));

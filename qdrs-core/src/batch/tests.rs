@@ -336,6 +336,24 @@ fn a_remark_of_several_lines_with_a_serial_in_it_is_no_row() {
 }
 
 #[test]
+fn a_board_beside_two_serials_is_named_whatever_its_spelling() {
+    let list = |header: &str, last: &str| {
+        let rows: String = (1..=12).map(|n| format!("QD-{n:04},AA:BB:CC:DD:EE:{n:02X}\n")).collect();
+        format!("{header}{rows}QD-0013,{last}\n")
+    };
+    let said = |header: &str, last: &str| notices(list(header, last), &Reading::default()).join("\n");
+    for spelling in ["aa-bb-cc-dd-ee-03", "aabb.ccdd.ee03", "AABBCCDDEE03", "AA:BB:CC:DD:EE:03"] {
+        let said = said("serial,mac\n", spelling);
+        assert!(said.contains("line 14: board `AA:BB:CC:DD:EE:03` stands in column 2 of line 4 already"), "{said}");
+    }
+    assert!(said("", "aa-bb-cc-dd-ee-03").contains("board `AA:BB:CC:DD:EE:03` stands in column 2 of line 3"), "by its look");
+    assert!(!said("serial,mac\n", "AA:BB:CC:DD:EE:99").contains("board"));
+    // A gateway that many devices share is no device's board.
+    let shared: String = (1..=12).map(|n| format!("QD-{n:04},AA:BB:CC:DD:EE:{:02X}\n", n % 2)).collect();
+    assert!(!notices(format!("serial,mac\n{shared}"), &Reading::default()).join("\n").contains("board"));
+}
+
+#[test]
 fn a_row_that_is_struck_out_is_asked_about() {
     let list = |rows: &str| format!("art,serial\nA,0000021\n{rows}\nA,0000049\nA,0000056\n");
     for mark in ["#B", "# B", "//B", "--B"] {
