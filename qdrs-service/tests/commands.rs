@@ -413,7 +413,8 @@ fn a_batch_is_opened_by_a_list_as_a_spreadsheet_saves_it() {
                     label; is it `QD-0041720` (a character taken for one that looks like it)?\n\
                     48.csv, line 4: serial `QD-0041713` stands in line 2 already; take one of them out\n\
                     error: 2 of the 3 rows in `48.csv` can't be used (batch-invalid)\n \
-                    help: mend the rows and save the file; nothing was done yet, and `--skip-bad` goes on with the good one\n";
+                    help: correct the rows at their source, or in a text editor: a spreadsheet program may drop zeros in front of \
+                    numbers; nothing was done yet, and `--skip-bad` goes on with the good one\n";
     assert_eq!(says, expected);
     let listed = |owner: &Owner| String::from_utf8(owner.run("batch list").stdout).expect("text").lines().count();
     assert_eq!(listed(&owner), 1, "nothing was opened");
