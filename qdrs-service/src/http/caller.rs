@@ -1,7 +1,7 @@
 //! Who is calling: from a raw request to an access code that may do this, in the order of DESIGN 4.8.
 //!
 //! Size and address rate were checked before ([`super::router`]). Here: key id and times; then the signature over what
-//! was really sent; then state and rate of the code. Nothing is charged to a code before its signature holds, and what
+//! was really sent; then rate and state of the code. Nothing is charged to a code before its signature holds, and what
 //! holds is not charged to its address.
 
 use std::time::Duration;
@@ -78,7 +78,7 @@ pub async fn authenticate(app: &App, wish: Wish, request: Request) -> Result<Cal
     let origin = Origin::of(&request);
     let caller = match (identify(app, &origin, request).await, origin.over) {
         (Ok(caller), _) => {
-            origin.verified(app, caller.access.kind);
+            origin.verified(app);
             caller
         }
         (Err(refusal), Some(wait)) if refusal.problem.status < 500 && refusal.code() != Some(Code::ClockSkew) => {
@@ -88,11 +88,13 @@ pub async fn authenticate(app: &App, wish: Wish, request: Request) -> Result<Cal
         (Err(refusal), _) => return Err(refusal),
     };
     let access = &caller.access;
-    check_access(access, wish == Wish::Confirm).map_err(|refusal| caller.refuse(refusal))?;
+    // The rate first: a code that may do nothing is as much work as any other, and its address does not pay for it.
     app.gate.code(access.key_id, access.kind, access.rate_per_minute, origin.address).map_err(|(refused, wait)| {
         app.tallies.count(refused, &access.name);
         caller.refuse(answer::wait(Code::CodeRateLimited, wait))
     })?;
+    check_access(access, wish == Wish::Confirm).map_err(|refusal| caller.refuse(refusal))?;
+    origin.admitted(app, access.kind);
     Ok(caller)
 }
 

@@ -86,11 +86,15 @@ impl Origin {
         if is_signed { Ok(()) } else { Err(wait(over)) }
     }
 
-    /// The request's signature verifies: it costs its address nothing, and its connection may stay.
-    pub(super) fn verified(&self, app: &App, kind: Kind) {
+    /// The request's signature verifies: it costs its address nothing.
+    pub(super) fn verified(&self, app: &App) {
         if self.over.is_none() {
             app.gate.verified(self.address);
         }
+    }
+
+    /// The access code may ask, and within its rate: the request's connection may stay.
+    pub(super) fn admitted(&self, app: &App, kind: Kind) {
         if kind == Kind::Station && !self.is_proxied && !self.peer.activity.is_verified() {
             app.slots.know(self.peer.address);
         }

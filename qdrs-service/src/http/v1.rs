@@ -154,7 +154,8 @@ pub async fn policy(State(app): State<App>, request: Request) -> Result<Json<Pol
 pub async fn access(State(app): State<App>, request: Request) -> Result<Json<AccessInfo>, Refusal> {
     let query = Query::<OfJournal>::try_from_uri(request.uri());
     let caller = authenticate(&app, Wish::Ask, request).await?;
-    let Query(OfJournal { journal }) = query.map_err(|error| caller.refuse(bad(Code::BadRequest, error.body_text())))?;
+    let Query(OfJournal { journal }) =
+        query.map_err(|_| caller.refuse(bad(Code::BadRequest, "`journal` of the query is a UUID, given once")))?;
     let mut info = app.registrar.access_info(&caller.access);
     if let Some(journal) = journal {
         let registered = app.registrar.registered_by(&caller.access, journal).await;

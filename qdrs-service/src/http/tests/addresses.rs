@@ -158,6 +158,24 @@ async fn the_network_of_a_station_keeps_its_part_of_the_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_may_do_nothing_has_a_rate_all_the_same_and_no_place_among_the_stations() {
+    let world = World::with(Limits { code_per_minute: 1, code_burst: 3, ..slow() }).await;
+    let line = world.station("line-1").await;
+    world.ledger.access_set_state("line-1".into(), AccessState::Revoked).await.expect("revoked");
+    let mut came_to = Vec::new();
+    for _ in 0..4 {
+        let (request, activity) = over_connection("192.0.2.1", line.signed("GET", "/v1/access", ""));
+        came_to.push(world.send(request).await.problem());
+        assert!(!activity.is_verified());
+    }
+    assert_eq!(came_to, ["access-code-revoked", "access-code-revoked", "access-code-revoked", "code-rate-limited"]);
+    let open = |address: &str| world.app.slots.open(address.parse().expect("an address"), |_| {});
+    let others: Vec<_> = (0..12).map(|at| open(&format!("198.51.100.{at}")).expect("room")).collect();
+    others.iter().for_each(|other| other.activity.verified());
+    assert!(open("192.0.2.1").is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_length_in_doubt_is_refused_whatever_the_connection_speaks() {
     let world = World::new().await;
     let line = world.station("line-1").await;

@@ -87,6 +87,10 @@ async fn no_refusal_speaks_of_rust_or_repeats_what_was_sent() {
         let problem: Problem = world.get(&line, &format!("/v1/releases?{query}")).await.json();
         assert_eq!(problem.detail, "`after` of the query is a whole number from 0, given once", "{query}");
     }
+    for query in ["journal=x", "journal=", "journal=01936b1a-7c10-7000-8000-000000000002&journal=x"] {
+        let problem: Problem = world.get(&line, &format!("/v1/access?{query}")).await.json();
+        assert_eq!(problem.detail, "`journal` of the query is a UUID, given once", "{query}");
+    }
     let problem: Problem = world.get(&line, "/v1/devices/QD-%C3%A9").await.json();
     assert!(
         problem.detail.contains("a letter that is not ASCII") && problem.detail.contains("a serial has ASCII"),
