@@ -97,9 +97,9 @@ pub(super) fn not_confirmable(record: &Record) -> Refusal {
         }
         Life::Rejected { reason } => Refusal::new(Code::RejectedByHub, format!("{serial}: {reason}")),
         Life::Conflict { reason } => Refusal::new(Code::Conflict, format!("{serial}: {reason}")),
-        Life::Releasing { reason } | Life::Released { reason } | Life::Scrapped { reason } => {
-            Refusal::new(Code::Released, format!("{serial} was {reason}"))
-        }
+        Life::Releasing { reason } | Life::Released { reason } => Refusal::new(Code::Released, format!("{serial} was {reason}")),
+        // Not `released`, which would have the job run again.
+        Life::Scrapped { .. } => return taken(record, true),
     };
     refusal.standing(record, true)
 }

@@ -172,7 +172,7 @@ struct Work<'a> {
 enum Effect {
     /// Each was answered, and none had an effect.
     Nothing,
-    /// One had its effect, and all were answered.
+    /// One had its effect, or may have had it, and all were answered.
     Done,
     /// The answer to one was lost: it may have its effect at any time, for a while.
     Unknown,
@@ -216,7 +216,12 @@ impl<'a> Work<'a> {
                     Ok(Some(identity)) => match self.whose(&identity).await? {
                         Whose::Ours(_) | Whose::Predecessors if !identity.enabled => return Err(super::disabled(&reservation)),
                         Whose::Ours(key) => return self.issued(&reservation, key).await,
-                        Whose::Foreign => return self.foreign(&reservation).await,
+                        Whose::Foreign => {
+                            if self.effect == Effect::Done {
+                                self.effect = Effect::Nothing;
+                            }
+                            return self.foreign(&reservation).await;
+                        }
                         Whose::Predecessors => {
                             let Some(new) = self.keys(&mut keys).await? else { return self.as_it_stands().await };
                             let done = hub.replace_keys(&identity, &new.primary, &new.secondary).await;
@@ -258,7 +263,8 @@ impl<'a> Work<'a> {
 
     fn note(&mut self, answer: &Result<(), HubError>) {
         self.effect = self.effect.max(match answer {
-            Ok(()) => Effect::Done,
+            // A gateway may have sent the call twice, and this is the answer to the second.
+            Ok(()) | Err(HubError::Exists | HubError::Changed) => Effect::Done,
             Err(error) if error.effect_unknown() => Effect::Unknown,
             Err(_) => Effect::Nothing,
         });

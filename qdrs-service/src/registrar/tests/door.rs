@@ -8,6 +8,8 @@ enum Meets {
     Waits([Arc<Notify>; 2]),
     /// This is the answer, and nothing is done.
     Hears(HubError),
+    /// It has had its effect, and this is the answer: to the same call, sent a second time on its way.
+    Repeated(HubError),
 }
 
 /// What a call asks for.
@@ -45,6 +47,11 @@ impl Door {
         self.meets.lock().unwrap().push_back((call, Meets::Hears(error)));
     }
 
+    /// The next such call is sent twice on its way, and hears that.
+    pub(super) fn repeats(&self, call: Call, error: HubError) {
+        self.meets.lock().unwrap().push_back((call, Meets::Repeated(error)));
+    }
+
     /// What somebody asks whose next such call has its answer only after what happens meanwhile.
     pub(super) async fn meanwhile<T>(&self, call: Call, asks: impl Future<Output = T>, happens: impl Future<Output = ()>) -> T {
         let [come, go_on] = [Arc::new(Notify::new()), Arc::new(Notify::new())];
@@ -72,6 +79,10 @@ impl Door {
         match meets {
             None => done().await,
             Some((_, Meets::Hears(error))) => Err(error),
+            Some((_, Meets::Repeated(error))) => {
+                done().await.expect("the first has its effect");
+                Err(error)
+            }
             Some((_, Meets::Waits([come, go_on]))) => {
                 let answer = done().await;
                 come.notify_one();

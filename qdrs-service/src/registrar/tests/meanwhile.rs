@@ -1,5 +1,7 @@
 //! What happens while the hub is asked: to the serial, in the hub, and to the service itself.
 
+use qdrs_core::hub::Denial;
+
 use super::{door::Call, *};
 
 fn take_over() -> RegisterRequest {
@@ -238,4 +240,27 @@ async fn the_same_job_tries_again_what_the_hub_had_refused() {
     *world.hub.refuses.lock().unwrap() = false;
     let (_, key) = world.register(&mine, "7", "a").await.expect("the hub takes it now");
     assert_eq!(world.hub.key("7").unwrap().fingerprint(), key.fingerprint());
+}
+
+#[tokio::test]
+async fn a_key_whose_call_was_sent_twice_on_its_way_is_still_known_when_the_hub_can_not_be_read_just_then() {
+    let mut world = World::new();
+    let door = world.with_door(&[]);
+    let mine = world.station("line-1", |_| ()).await;
+    let denied = || HubError::Denied { why: Denial::Credential, text: "as told".into() };
+    door.repeats(Call::Create, HubError::Exists);
+    door.says(Call::Read, denied());
+    assert_eq!(world.register(&mine, "7", "a").await.unwrap_err(), Code::HubRefusesOwner);
+    let (_, key) = world.register(&mine, "7", "a").await.expect("what is there is ours");
+    assert_eq!(world.hub.key("7").unwrap().fingerprint(), key.fingerprint());
+
+    let (_, keys) = world.left_behind(&mine, "14", "b").await;
+    world.sent(&keys, "14").await;
+    let taken_over = door.meanwhile(Call::Read, world.register_with(&mine, "14", "c", take_over()), async {
+        door.repeats(Call::Replace, HubError::Changed);
+        door.says(Call::Read, denied());
+    });
+    assert_eq!(taken_over.await.unwrap_err(), Code::HubRefusesOwner);
+    let (_, key) = world.register_with(&mine, "14", "c", take_over()).await.expect("what is there is ours");
+    assert_eq!(world.hub.key("14").unwrap().fingerprint(), key.fingerprint());
 }

@@ -62,6 +62,8 @@ async fn a_scrapped_serial_is_never_again() {
     assert_eq!(world.release("7").await.unwrap_err(), Code::SerialTaken);
     assert_eq!(world.register(&mine, "7", "a").await.unwrap_err(), Code::SerialTaken);
     assert_eq!(world.register(&mine, "7", "b").await.unwrap_err(), Code::SerialTaken);
+    let late = world.confirm(&mine, "7", &first, &key).await;
+    assert_eq!(late.unwrap_err(), Code::SerialTaken, "`released` would have the station run the job again");
     assert_eq!(world.count().await, 1, "it was made");
 }
 
