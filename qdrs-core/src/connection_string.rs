@@ -87,6 +87,9 @@ pub enum ConnectionStringError {
         /// How many, without remarks.
         lines: usize,
     },
+    /// Something before the connection string that nobody can tell the meaning of.
+    #[error("what stands before `HostName=` is no part of a connection string")]
+    Around,
     /// Neither UTF-8 nor UTF-16.
     #[error("it is no text in UTF-8 or UTF-16")]
     NotText,
@@ -124,6 +127,7 @@ impl Explain for ConnectionStringError {
     fn help(&self) -> String {
         match self {
             Self::Several { .. } => "keep the one that is meant and delete the others",
+            Self::Around => "keep what stands from `HostName=` to the end of the key and delete the rest",
             Self::Lines { .. } => "keep the one line from `HostName=` to the end of the key and delete the others",
             Self::NotText => "save it as plain text in UTF-8",
             Self::Masked => "show the key before you copy it: the portal copies it whole with the button beside the field",
@@ -465,6 +469,9 @@ impl OwnerConnectionString {
         refused("ModuleId", fields.module_id, "this is a module's; the hub owner's is needed")?;
         refused("DeviceId", fields.device_id, "this is a device's; the hub owner's is needed")?;
         refused("SharedAccessSignature", fields.signature, "it has a token that ends, where the key is needed")?;
+        if fields.host_name.is_none() && given::names_host(&line) {
+            return Err(ConnectionStringError::Around);
+        }
         let host_name = fields.host_name()?.to_owned();
         if host_name.to_ascii_lowercase().contains(".azure-devices-provisioning.") {
             let why = "this is a Device Provisioning Service's; the IoT Hub's own is needed, whose host name ends in `.azure-devices.net` or as in your cloud";

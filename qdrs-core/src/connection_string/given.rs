@@ -61,6 +61,7 @@ pub(super) fn line(text: &str) -> Result<Zeroizing<String>, ConnectionStringErro
             match (serde_json::from_str::<Value>(&whole), lines) {
                 (Ok(json @ (Value::Object(_) | Value::Array(_) | Value::Null)), _) => one_of(&in_json(json)),
                 (_, [only]) => Ok(unwrapped(only)),
+                _ if is_broken(lines) => Ok(unwrapped(&Zeroizing::new(lines.concat()))),
                 _ => {
                     let found: Vec<_> =
                         lines.iter().filter(|line| begins(&unwrapped(line))).map(|line| unwrapped(line)).collect();
@@ -73,6 +74,18 @@ pub(super) fn line(text: &str) -> Result<Zeroizing<String>, ConnectionStringErro
             }
         }
     }
+}
+
+/// Is it one connection string over several lines, each but the last with its `;` at the end?
+fn is_broken(lines: &[&str]) -> bool {
+    let [before @ .., _] = lines else { return false };
+    let hosts = lines.iter().filter(|line| names_host(line)).count();
+    hosts == 1 && before.iter().all(|line| line.ends_with(';'))
+}
+
+/// Does the host name of a connection string stand in it?
+pub(super) fn names_host(line: &str) -> bool {
+    Zeroizing::new(line.to_ascii_lowercase()).contains(BEGINNINGS[0])
 }
 
 /// Equal ones are one.
@@ -119,7 +132,7 @@ fn unwrapped(line: &str) -> Zeroizing<String> {
     let Some(at) = lower.find(BEGINNINGS[0]) else { return plain };
     let (before, rest) = plain.split_at(at);
     let before = before.trim_end().trim_end_matches(QUOTES).trim_end();
-    let is_name = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.$ \"'".contains(c));
+    let is_name = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.$: \"'".contains(c));
     match before.strip_suffix(['=', ':']) {
         Some(name) if is_name(name) => Zeroizing::new(strip(rest)),
         _ => plain,

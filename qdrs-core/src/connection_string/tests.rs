@@ -97,6 +97,9 @@ fn an_owner_string_is_taken_with_what_tools_put_around_it() {
         format!("export HUB=\"{owner}\""),
         format!("connection = \"{owner}\"  "),
         format!("{owner}\n{owner}\n"),
+        format!("$env:QDRS_HUB_CONNECTION = \"{owner}\""),
+        owner.replace(';', ";\r\n"),
+        format!("\"{}\"", owner.replace(';', ";\n  ")),
         format!("SharedAccessKey={KEY};SharedAccessKeyName=iothubowner;HostName=contoso.azure-devices.net"),
     ];
     for text in given {
@@ -158,6 +161,10 @@ fn what_is_no_owner_string_is_named_for_what_it_is() {
         (&format!("{owner}\n{another}"), ConnectionStringError::Several { count: 2 }),
         (&serde_json::json!({ "connectionString": [owner, another] }).to_string(), ConnectionStringError::Several { count: 2 }),
         (&format!("{owner}\nand a note"), ConnectionStringError::Lines { lines: 2 }),
+        (&format!("{owner};\n{another};"), ConnectionStringError::Several { count: 2 }),
+        (&format!("setx HUB \"{owner}\""), ConnectionStringError::Around),
+        (&format!("{{'connectionString': '{owner}'}}"), ConnectionStringError::Around),
+        (&format!("<add value=\"{owner}\" />"), ConnectionStringError::Around),
         (&owner.replace(KEY, "****************"), ConnectionStringError::Masked),
         (&owner.replace(KEY, "<your key>"), ConnectionStringError::Masked),
         (&owner.replace(KEY, "{key}"), ConnectionStringError::Masked),

@@ -18,15 +18,20 @@ const FURTHER_NAMES: [&str; 2] = ["device", "service"];
 ///
 /// Two host names are one hub if this is equal for both.
 pub fn identity(host_name: &str) -> String {
-    let lower = host_name.trim().to_ascii_lowercase();
-    let host = lower.strip_suffix(HTTPS_PORT).unwrap_or(&lower).trim_end_matches('.');
+    let host = spelled(host_name);
     let labels: Vec<&str> = host.split('.').collect();
     match labels.as_slice() {
         [name, further, domain, rest @ ..] if FURTHER_NAMES.contains(further) && is_azures(domain) => {
             [&[*name, *domain], rest].concat().join(".")
         }
-        _ => host.to_owned(),
+        _ => host,
     }
+}
+
+/// A host name as certificates and tokens have it: in lower case, without a final dot and without the port of HTTPS.
+fn spelled(host_name: &str) -> String {
+    let lower = host_name.trim().to_ascii_lowercase();
+    lower.strip_suffix(HTTPS_PORT).unwrap_or(&lower).trim_end_matches('.').to_owned()
 }
 
 /// Which of a hub's names goes into a device connection string.
@@ -49,7 +54,7 @@ impl FromStr for DeviceHost {
             "classic" => Ok(Self::Classic),
             "device" => Ok(Self::Device),
             "service" => Err(DeviceHostError::Service),
-            name if name.contains(['.', ':']) || name == "localhost" => Ok(Self::Named(name.to_ascii_lowercase())),
+            name if name.contains(['.', ':']) || name == "localhost" => Ok(Self::Named(spelled(name))),
             other => Err(DeviceHostError::NoName { name: other.to_owned() }),
         }
     }
@@ -155,6 +160,9 @@ mod tests {
             assert_eq!(given(owner, "classic").as_deref(), Ok("contoso.azure-devices.net"), "{owner}");
             assert_eq!(given(owner, "device").as_deref(), Ok("contoso.device.azure-devices.net"), "{owner}");
             assert_eq!(given(owner, "hub.private.example").as_deref(), Ok("hub.private.example"), "{owner}");
+        }
+        for which in ["Hub.Private.example.", "hub.private.example:443"] {
+            assert_eq!(given("contoso.azure-devices.net", which).as_deref(), Ok("hub.private.example"), "{which}");
         }
         assert_eq!(given("a.service.azure-devices.cn", "device").as_deref(), Ok("a.device.azure-devices.cn"));
         assert_eq!(given("localhost:18443", "classic").as_deref(), Ok("localhost:18443"));
