@@ -126,6 +126,8 @@ const HARMLESS: [&str; 17] = [
 const KEY_CHARS_MIN: usize = 16;
 /// Fewest characters without a dash of a text that is taken for a key since only chance makes such texts.
 const RANDOM_CHARS_MIN: usize = 12;
+/// Fewest characters of the code on a Matter device's label.
+const MATTER_CHARS_MIN: usize = 22;
 /// What stands for a text that is not repeated.
 pub(super) const MASK: &str = "***";
 
@@ -229,6 +231,8 @@ pub(super) fn holds_marker(text: &str) -> bool {
     let address = lower.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
     MARKERS.iter().any(|marker| lower.contains(marker))
         || (text.starts_with("eyJ") && text.matches('.').count() == 2)
+        // The code on a Matter device's label holds its passcode.
+        || (text.starts_with("MT:") && text.len() >= MATTER_CHARS_MIN)
         // `https://user:password@host`
         || address.and_then(|address| address.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'))
 }
@@ -418,6 +422,7 @@ mod tests {
             "rtsp://admin:hunter2@10.0.0.7/stream",
             "https://x.example/d?token=abc",
             "ssid=net psk=hunter2",
+            "MT:Y.K9042C00KA0648G00",
         ] {
             assert!(is_look(text), "{text}");
         }
