@@ -207,7 +207,20 @@ mod tests {
         std::fs::create_dir(home.path().join(".QD-2.new")).expect("makes");
         let error = device.write(&credential("QD-2")).expect_err("in the way");
         assert_eq!((error.code(), error.touched()), (Code::FileUnwritable, false));
+        let Why::File { source, .. } = error.why else { panic!("is another fault") };
+        assert_ne!(source.kind(), io::ErrorKind::AlreadyExists, "that it can't be removed is what is wrong");
         assert!(!home.path().join("QD-2.txt").exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_nowhere_is_not_taken_for_no_file() {
+        let home = tempfile::tempdir().expect("a folder");
+        let mut device = Folder::open(home.path().to_str().expect("text")).expect("opens");
+        let path = home.path().join("QD-1.txt");
+        std::os::unix::fs::symlink(&path, &path).expect("links");
+        let error = device.write(&credential("QD-1")).expect_err("can't be read");
+        assert_eq!((error.code(), error.touched()), (Code::FileUnwritable, false));
     }
 
     #[test]

@@ -94,8 +94,6 @@ fn board_id(usb: Option<&port::list::Usb>) -> Option<HardwareId> {
 pub struct Mxchip {
     session: Session,
     profile: Profile,
-    /// The number of the probe, where the profile says that each board has one of its own.
-    probe: Option<HardwareId>,
     /// True once the last board was told to restart: whatever answers next is no longer that one.
     finished: bool,
 }
@@ -106,25 +104,7 @@ impl Mxchip {
     /// # Errors
     /// The port can't be opened.
     pub(crate) fn open(name: &str, profile: &Profile, cancel: Cancel) -> Result<Self, DeviceError> {
-        let session = Session::open(name, cancel)?;
-        let mut slot = Self { session, profile: profile.clone(), probe: None, finished: false };
-        slot.find_probe();
-        Ok(slot)
-    }
-
-    fn find_probe(&mut self) {
-        let usb = match self.profile.board_id {
-            BoardId::Usb => port::list::usb_of_port(&self.session.name),
-            BoardId::None => None,
-        };
-        self.probe = board_id(usb.as_ref());
-    }
-
-    fn reopen(&mut self) -> Result<(), DeviceError> {
-        if self.session.reopen()? {
-            self.find_probe();
-        }
-        Ok(())
+        Ok(Self { session: Session::open(name, cancel)?, profile: profile.clone(), finished: false })
     }
 
     fn set_credential(&mut self, credential: &DeviceConnectionString) -> Result<Evidence, DeviceError> {
@@ -148,7 +128,7 @@ impl Mxchip {
                 let at_console = session.has_port() && !matches!(error.why, Why::NotReady { .. });
                 let unharmed = typed.sent == 0 || (at_console && session.take_back(&typed));
                 // Who types may also have read what the device said of it.
-                let is_foreign = matches!(error.why, Why::Foreign { .. }) && typed.sent > SET.len();
+                let is_foreign = matches!(error.why, Why::Foreign { .. });
                 return Err(if unharmed && !is_foreign { error } else { error.and_touched() });
             }
         };
@@ -162,15 +142,20 @@ impl Mxchip {
 
 impl Device for Mxchip {
     fn identify(&mut self) -> Result<Identity, DeviceError> {
-        self.reopen()?;
+        self.session.reopen()?;
         self.session.need_alone()?;
         if self.session.find_prompt(PROMPT_MS_MAX)? == Found::Nothing {
             return Err(self.session.silent());
         }
         (self.finished, self.session.farewell) = (false, false);
         let lines = self.session.ask_version()?;
-        let identity = Identity { hardware_id: self.probe.clone(), firmware: firmware(&lines) };
         let port = &self.session.name;
+        // A port that the board brings with it is another one for each board, so it is looked at each time.
+        let usb = match self.profile.board_id {
+            BoardId::Usb => port::list::usb_of_port(port),
+            BoardId::None => None,
+        };
+        let identity = Identity { hardware_id: board_id(usb.as_ref()), firmware: firmware(&lines) };
         debug!(
             port,
             firmware = identity.firmware,
@@ -182,7 +167,7 @@ impl Device for Mxchip {
 
     fn write(&mut self, credential: &DeviceConnectionString) -> Result<Evidence, DeviceError> {
         check(credential)?;
-        self.reopen()?;
+        self.session.reopen()?;
         self.session.need_alone()?;
         let result = self.set_credential(credential);
         self.session.committed = false;
@@ -196,7 +181,7 @@ impl Device for Mxchip {
     }
 
     fn finish(&mut self) -> Result<(), DeviceError> {
-        self.reopen()?;
+        self.session.reopen()?;
         self.session.need_prompt(PROMPT_MS_MAX)?;
         self.session.type_in(b"exit", &mut Typed::default())?;
         self.session.see_off("Reboot", EXIT_MS_MAX)?;

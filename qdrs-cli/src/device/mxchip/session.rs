@@ -33,8 +33,6 @@ const VERSION_MS_MAX: u64 = 2_000;
 const AHEAD_BYTES_MAX: usize = 32;
 /// What is kept of an answer, in lines; the longest known one is the list of commands.
 const ANSWER_LINES_MAX: usize = 64;
-/// The most bytes that are looked at after a wrong one, to learn whose they are.
-const STRAY_BYTES_MAX: usize = 1024;
 
 /// First line of the console after a restart.
 const BANNER: &str = "Configuration console:";
@@ -117,10 +115,10 @@ impl Session {
         self.committed = false;
     }
 
-    /// Opens the port again after it went away. True if it had.
-    pub(super) fn reopen(&mut self) -> Result<bool, DeviceError> {
+    /// Opens the port again after it went away.
+    pub(super) fn reopen(&mut self) -> Result<(), DeviceError> {
         if self.port.is_some() {
-            return Ok(false);
+            return Ok(());
         }
         let port = Port::open(&self.name).map_err(|error| match error {
             // It was there once, so its name is right: the device is out, or the system is still setting it up.
@@ -130,7 +128,7 @@ impl Session {
             other => other,
         })?;
         self.take(port);
-        Ok(true)
+        Ok(())
     }
 
     /// Refuses a port that another program is known to have open: then the echo need not be all that came.
@@ -173,14 +171,14 @@ impl Session {
         }
     }
 
-    /// Takes what has come in already, without waiting. True if there is something to look at.
-    fn has_step(&mut self) -> Result<bool, DeviceError> {
+    /// The next thing of what has come in already, without waiting.
+    fn waiting(&mut self) -> Result<Option<Step>, DeviceError> {
         let mut buffer = Zeroizing::new([0; 256]);
         while self.steps.is_empty() && self.with_port(Port::has_input)? {
             let count = self.with_port(|port| port.receive(&mut *buffer))?;
             self.console.feed(&buffer[..count], &mut self.steps);
         }
-        Ok(!self.steps.is_empty())
+        Ok(self.steps.pop_front())
     }
 
     /// Sends all of it; for what needs no pacing.
@@ -214,7 +212,7 @@ impl Session {
             if line.contains(PROGRAM) && !std::mem::take(&mut self.farewell) {
                 return Err(self.not_ready());
             }
-            restarted |= line.contains(BANNER);
+            restarted = restarted || line.contains(BANNER);
         }
     }
 
@@ -235,7 +233,7 @@ impl Session {
         let mut deadline = after(ECHO_MS_MAX);
         while typed.echoed < text.len() {
             let ahead = text.len().min(typed.echoed + AHEAD_BYTES_MAX);
-            if typed.sent < ahead {
+            if typed.sent != ahead {
                 typed.sent += self.with_port(|port| port.send(&text[typed.sent..ahead]))?;
             }
             match self.next(deadline)? {
@@ -257,7 +255,7 @@ impl Session {
             }
         }
         // What is behind the command's last byte already is not ours.
-        match self.has_step()?.then(|| self.steps.pop_front()).flatten() {
+        match self.waiting()? {
             Some(step) => Err(self.stray(step, typed)),
             None => Ok(()),
         }
@@ -267,7 +265,7 @@ impl Session {
     /// says its banner, a bad line returns as many bytes as it was sent, more of them are somebody else's.
     fn stray(&mut self, first: Step, typed: &mut Typed) -> DeviceError {
         let deadline = after(ECHO_MS_MAX);
-        let (mut unasked, mut step, mut looked_at) = (Line::default(), first, 0);
+        let (mut unasked, mut step) = (Line::default(), first);
         loop {
             let line = match step {
                 Step::Echo(byte) => {
@@ -293,10 +291,9 @@ impl Session {
                 Some(line) if line.contains(BANNER) => return self.restarted(),
                 _ => {}
             }
-            looked_at += 1;
             step = match self.next(after(QUIET_MS).min(deadline)) {
-                Ok(Some(step)) if looked_at < STRAY_BYTES_MAX => step,
-                Ok(_) => break,
+                Ok(Some(step)) => step,
+                Ok(None) => break,
                 Err(error) => return error,
             };
         }
@@ -364,12 +361,12 @@ impl Session {
     pub(super) fn need_quiet(&mut self) -> Result<(), DeviceError> {
         let (mut unasked, mut is_restart, mut is_foreign) = (Line::default(), false, false);
         let starts = |line: &Line| line.contains(BANNER) || line.contains(PROGRAM) || line.starts_with(COMMAND_LISTED);
-        while self.has_step()? {
-            match self.steps.pop_front() {
-                Some(Step::Echo(byte)) => unasked.push(byte),
-                Some(Step::Line(line)) if starts(&line) => is_restart = true,
-                Some(Step::Line(_)) => is_foreign = true,
-                _ => {}
+        while let Some(step) = self.waiting()? {
+            match step {
+                Step::Echo(byte) => unasked.push(byte),
+                Step::Line(line) if starts(&line) => is_restart = true,
+                Step::Line(_) => is_foreign = true,
+                Step::EchoEnd | Step::Prompt => {}
             }
         }
         let begins_like = |text: &str| text.as_bytes().starts_with(unasked.as_bytes()) || unasked.contains(text);
@@ -437,3 +434,7 @@ impl Session {
 pub(super) fn after(ms: u64) -> Instant {
     Instant::now() + Duration::from_millis(ms)
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+pub(super) mod tests;

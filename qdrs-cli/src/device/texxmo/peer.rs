@@ -16,7 +16,11 @@ use data_encoding::{BASE64, HEXLOWER};
 use sha2::{Digest, Sha256};
 
 /// What it says at its friendly prompt's begin.
-const STARTED: &[u8] = b"\r\nMicroPython v1.9.3; ESP module\r\nType \"help()\" for more information.\r\n>>> ";
+pub(super) const STARTED: &str = "\r\nMicroPython v1.9.3; ESP module\r\nType \"help()\" for more information.\r\n>>> ";
+/// What it says at its raw prompt's begin.
+pub(super) const READY: &str = "\r\nraw REPL; CTRL-B to exit\r\n>";
+/// The window of its raw paste.
+const WINDOW: usize = 32;
 /// The hash of whatever was written.
 pub(super) const WRITTEN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -30,6 +34,18 @@ pub(super) enum Paste {
     Window,
     /// It says that it has a window, and then nothing more.
     Broken,
+}
+
+/// How the peer fails at one piece, once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Lapse {
+    /// It has not heard the end of it.
+    Unheard,
+    /// It says first once more that it is ready, as one that is slow to answer to an earlier prompt.
+    Late,
+    /// It accepts it, and says nothing any more until it is spoken to.
+    Accepted,
+    HangsUp,
 }
 
 /// How the peer is to be.
@@ -52,10 +68,16 @@ pub(super) struct Options {
     pub(super) exchange_at: Option<&'static str>,
     /// Answers so to the pieces with this text in them: (text, answer); the answer may be a traceback.
     pub(super) says: Vec<(&'static str, &'static str)>,
-    /// The same, for the first such piece only.
-    pub(super) says_once: Option<(&'static str, &'static str)>,
+    /// The same, for so many of the first such pieces only: (number, text, answer).
+    pub(super) says_first: Option<(usize, &'static str, &'static str)>,
+    /// Says this, too, when it has answered the first piece with this text: (text, what is said).
+    pub(super) says_after: Option<(&'static str, &'static str)>,
+    /// Fails so at the first piece with this text.
+    pub(super) lapse: Option<(&'static str, Lapse)>,
     /// Hears nothing at first, but talks.
     pub(super) deaf: Duration,
+    /// Takes so long for each prompt.
+    pub(super) slow: Duration,
     /// Hears Ctrl-C only, since something stands on its line.
     pub(super) left_over: bool,
     /// Is not the button's firmware.
@@ -76,6 +98,14 @@ pub(super) struct Seen {
     /// The further settings, as they came.
     pub(super) further: Vec<u8>,
     pub(super) soft_resets: usize,
+    /// How long each source was that came in the plain way, and by raw paste.
+    pub(super) plain: Vec<usize>,
+    pub(super) pasted: Vec<usize>,
+    /// How often it was asked for raw paste.
+    pub(super) paste_asked: usize,
+    pub(super) interrupts: usize,
+    /// Was it asked while it had earlier prompts to answer?
+    pub(super) hurried: bool,
 }
 
 /// The peer, until it is dropped.
@@ -122,6 +152,9 @@ struct Speaker {
     raw: bool,
     line: Vec<u8>,
     pasting: bool,
+    /// How many bytes it takes by raw paste before it says that there is room again; more are lost.
+    room: usize,
+    hung_up: bool,
     /// Have the tools been defined?
     tools: bool,
     /// Does it know the timer's program by the driver's name for it?
@@ -145,6 +178,8 @@ impl Speaker {
             raw: false,
             line,
             pasting: false,
+            room: 0,
+            hung_up: false,
             tools: false,
             calmed: false,
             extended: false,
@@ -161,14 +196,38 @@ impl Speaker {
             thread::sleep(Duration::from_millis(200));
         }
         let mut buffer = [0; 64];
-        while !stop.load(Ordering::Relaxed) {
+        while !stop.load(Ordering::Relaxed) && !self.hung_up {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return,
-                Ok(count) => buffer[..count].iter().for_each(|byte| self.receive(*byte)),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Ok(count) => {
+                    for (at, byte) in buffer[..count].iter().enumerate() {
+                        if *byte == 0x01 && !self.options.slow.is_zero() {
+                            thread::sleep(self.options.slow);
+                            self.look_for_hurry(&buffer[at + 1..count]);
+                        }
+                        self.receive(*byte);
+                    }
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    // Only now there is room again, so that whoever sends more than there was loses it.
+                    if self.pasting && self.room == 0 && self.options.paste == Paste::Window {
+                        self.room = WINDOW;
+                        self.say(b"\x01");
+                    }
+                }
                 Err(_) => return,
             }
         }
+    }
+
+    /// Does source wait behind a prompt that is still to be answered?
+    fn look_for_hurry(&mut self, taken: &[u8]) {
+        let mut waiting = [0; 64];
+        self.stream.set_nonblocking(true).expect("sets");
+        let count = self.stream.peek(&mut waiting).unwrap_or(0);
+        self.stream.set_nonblocking(false).expect("sets");
+        let hurried = taken.iter().chain(&waiting[..count]).any(|byte| *byte >= b' ');
+        self.seen.lock().expect("not poisoned").hurried |= hurried;
     }
 
     fn say(&mut self, bytes: &[u8]) {
@@ -180,6 +239,7 @@ impl Speaker {
         let at = {
             let mut seen = self.seen.lock().expect("not poisoned");
             seen.host_bytes += 1;
+            seen.interrupts += usize::from(byte == 0x03);
             seen.host_bytes - 1
         };
         if self.options.die_at.is_some_and(|die| at >= die) || self.options.lose_at == Some(at) {
@@ -204,35 +264,36 @@ impl Speaker {
                 self.line.clear();
                 self.say(b"\x04\x04\r\nKeyboardInterrupt: \r\n\x04>");
             }
+            _ if self.pasting && self.room == 0 => {}
             _ if self.pasting => {
                 self.line.push(byte);
-                if self.line.len().is_multiple_of(32) && self.options.paste == Paste::Window {
-                    self.say(b"\x01");
-                }
+                self.room -= 1;
             }
             0x01 if self.raw && self.line == b"\x05A" && self.options.paste != Paste::Old => {
+                self.seen.lock().expect("not poisoned").paste_asked += 1;
                 self.line.clear();
                 match self.options.paste {
                     Paste::Refused => self.say(b"R\x00"),
                     _ => {
-                        self.pasting = true;
-                        self.say(b"R\x01\x20\x00\x01");
+                        (self.pasting, self.room) = (true, WINDOW);
+                        self.say(b"R\x01\x20\x00");
                     }
                 }
             }
             0x02 if !self.options.stays_raw => {
                 self.raw = false;
                 self.line.clear();
-                self.say(STARTED);
+                self.say(STARTED.as_bytes());
             }
             b'\r' if !self.raw => {
                 self.line.clear();
                 self.say(b"\r\n>>> ");
             }
             0x01 if self.raw || self.line.is_empty() => {
+                self.seen.lock().expect("not poisoned").paste_asked += usize::from(self.line == b"\x05A");
                 self.raw = true;
                 self.line.clear();
-                self.say(b"\r\nraw REPL; CTRL-B to exit\r\n>");
+                self.say(READY.as_bytes());
             }
             0x03 => {
                 self.line.clear();
@@ -256,12 +317,26 @@ impl Speaker {
         if source.is_empty() {
             self.seen.lock().expect("not poisoned").soft_resets += 1;
         }
+        {
+            let mut seen = self.seen.lock().expect("not poisoned");
+            if plain { seen.plain.push(source.len()) } else { seen.pasted.push(source.len()) }
+        }
+        match self.options.lapse.take_if(|(text, _)| source.contains(*text)) {
+            Some((_, Lapse::Unheard)) => return,
+            Some((_, Lapse::Late)) => self.say(READY.as_bytes()),
+            Some((_, Lapse::Accepted)) => return self.say(b"OK"),
+            Some((_, Lapse::HangsUp)) => {
+                self.hung_up = true;
+                return;
+            }
+            None => {}
+        }
         if let Some((_, aloud)) = self.options.restart_at.take_if(|(text, _)| source.contains(*text)) {
             self.raw = false;
             (self.tools, self.calmed) = (false, false);
             if aloud {
                 self.say(b"\x8c\xff\x04>");
-                self.say(STARTED);
+                self.say(STARTED.as_bytes());
             }
             return;
         }
@@ -272,8 +347,9 @@ impl Speaker {
         if plain {
             self.say(format!("{noise}OK{noise}").as_bytes());
         }
+        let after = self.options.says_after.take_if(|(text, _)| source.contains(*text)).map_or("", |(_, said)| said);
         match self.answer(&source) {
-            Ok(line) => self.say(format!("{line}\r\n{noise}\x04\x04>").as_bytes()),
+            Ok(line) => self.say(format!("{line}\r\n{noise}\x04\x04>{after}").as_bytes()),
             Err(error) => self.say(format!("{noise}\x04Traceback (most recent call last):\r\n{error}\r\n\x04>").as_bytes()),
         }
     }
@@ -301,8 +377,12 @@ impl Speaker {
             (source[at + 8..].split([':', '\'']).next().unwrap_or_default().to_owned(), source.to_owned())
         };
         self.seen.lock().expect("not poisoned").ran.push(piece.clone());
-        let once = self.options.says_once.take_if(|(text, _)| piece.contains(*text));
-        let given = once.or(self.options.says.iter().find(|(text, _)| piece.contains(text)).copied()).map(|(_, answer)| answer);
+        let first = self.options.says_first.as_mut().filter(|(left, text, _)| *left > 0 && piece.contains(*text));
+        let first = first.map(|(left, text, answer)| {
+            *left -= 1;
+            (*text, *answer)
+        });
+        let given = first.or(self.options.says.iter().find(|(text, _)| piece.contains(text)).copied()).map(|(_, answer)| answer);
         if let Some(error) = given.filter(|answer| answer.contains("Error")) {
             return Err(error.to_owned());
         }

@@ -318,6 +318,8 @@ mod tests {
         let not_run = |board: &str| format!("!{board}:{}", seal(format!("!{board}").as_bytes()));
         assert_eq!(Script::Sealed("").open(not_run(BOARD).as_bytes(), BOARD), Opened::Garbled);
         assert_eq!(Script::Sealed("").open(not_run(other).as_bytes(), BOARD), Opened::OtherBoard);
+        // A value may begin so, too.
+        assert_eq!(Script::Sealed("").open(not_run("no MAC").as_bytes(), BOARD), Opened::Answer(b"!no MAC"));
     }
 
     #[test]

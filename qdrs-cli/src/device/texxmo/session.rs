@@ -456,3 +456,22 @@ impl Session {
 pub(super) fn after(ms: u64) -> Instant {
     Instant::now() + Duration::from_millis(ms)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::peer::{Options, Peer},
+        *,
+    };
+
+    #[test]
+    fn source_is_sent_no_faster_than_the_line_carries_it() {
+        let peer = Peer::start(Options::default());
+        let mut session = Session::open(&peer.port, Cancel::of(std::sync::Arc::default())).expect("opens");
+        let on_the_line = |bytes: u64| Duration::from_micros(bytes * 10 * 1_000_000 / u64::from(BAUD));
+        let begun = Instant::now();
+        session.send_paced(&[b' '; 3 * PIECE_BYTES_MAX]).expect("sends");
+        assert!(session.line_free >= begun + on_the_line(3 * PIECE_BYTES_MAX as u64));
+        assert!(session.line_free <= Instant::now() + on_the_line(1 + PIECE_BYTES_MAX as u64), "no slower either");
+    }
+}

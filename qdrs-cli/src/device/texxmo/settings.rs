@@ -15,6 +15,8 @@ use super::script;
 
 /// The longest `userjson`, in bytes; the whole file may have 4096.
 const USERJSON_BYTES_MAX: usize = 1024;
+/// No settings that can be given are longer on the wire, in bytes; a test holds them to it.
+const WIRE_BYTES_MAX: usize = 4096;
 /// The largest whole number that MicroPython keeps in one word.
 const NUMBER_MAX: u32 = (1 << 30) - 1;
 
@@ -169,11 +171,9 @@ impl ButtonSettings {
     /// As the button is told: two lists, the names and the values.
     pub(crate) fn wire(&self) -> Zeroizing<Vec<u8>> {
         let names: Vec<_> = self.names().map(|name| format!("\"{name}\"")).collect();
-        let start = format!("[[{}], ", names.join(", "));
-        let values = self.values();
-        let mut wire = Zeroizing::new(Vec::with_capacity(start.len() + values.len() + 1));
-        wire.extend_from_slice(start.as_bytes());
-        wire.extend_from_slice(&values);
+        let mut wire = Zeroizing::new(Vec::with_capacity(WIRE_BYTES_MAX));
+        wire.extend_from_slice(format!("[[{}], ", names.join(", ")).as_bytes());
+        wire.extend_from_slice(&self.values());
         wire.push(b']');
         wire
     }
@@ -184,9 +184,8 @@ impl ButtonSettings {
     }
 
     fn values(&self) -> Zeroizing<Vec<u8>> {
-        // Once for the whole list, six bytes for the worst character: a vector that grows leaves copies behind.
-        let bytes_max = self.0.values().map(|value| if let Value::Text(text) = value { 6 * text.len() } else { 10 } + 4);
-        let mut list = Zeroizing::new(Vec::with_capacity(2 + bytes_max.sum::<usize>()));
+        // Once for the whole list: a vector that grows leaves copies behind.
+        let mut list = Zeroizing::new(Vec::with_capacity(WIRE_BYTES_MAX));
         list.push(b'[');
         for (at, value) in self.0.values().enumerate() {
             if at > 0 {

@@ -46,10 +46,13 @@ fn each_key_takes_what_it_takes() {
         ("ip", "::1".to_owned()),
         ("netmask", "255.0.255.0".to_owned()),
         ("timeserver", "pool ntp".to_owned()),
+        ("timeserver", "p".repeat(254)),
         ("userjson", "{Order_ID: 1234}".to_owned()),
         ("userjson", format!("\"{longest}x\"")),
         ("opsmode", "softap".to_owned()),
         ("FWurl", "ftp://x.example/u".to_owned()),
+        ("FWurl", format!("http://x.example/{}", "u".repeat(239))),
+        ("FWurl", "http://x.example/\u{e4}".to_owned()),
         ("FWnumber", "1.5".to_owned()),
         ("FWnumber", "1073741824".to_owned()),
         ("health", "-7".to_owned()),
@@ -59,6 +62,9 @@ fn each_key_takes_what_it_takes() {
         assert!(matches!(&error, SettingError::Value { name: named, .. } if *named == name), "{error}");
         assert!(!error.to_string().contains(&value), "the value is repeated: {error}");
     }
+    assert!(matches!(give("timeserver", ""), Err(SettingError::Value { .. })));
+    let help = give("ip", "10.0.0").expect_err("is no address").help();
+    assert!(help.contains("nothing was sent"), "{help}");
     let number = ButtonSettings::default().give("ssid", Given::Number(7)).expect_err("is no text");
     assert_eq!(number.to_string(), "`ssid` takes text: write the value in quotes");
 }
@@ -82,6 +88,32 @@ fn what_is_not_ours_or_unknown_is_refused_with_what_would_be_right() {
 }
 
 #[test]
+fn the_longest_settings_cross_without_a_copy_that_is_left_behind() {
+    let mut settings = ButtonSettings::default();
+    for (name, takes) in &ALL {
+        let value = match takes {
+            Takes::Nothing(_) => continue,
+            Takes::Text(max) | Takes::Secret(max) => "\"".repeat(*max),
+            Takes::Word(words) => words.iter().max_by_key(|word| word.len()).expect("is a word").to_string(),
+            Takes::Number(max) => max.to_string(),
+            Takes::Address => "255.255.255.255".to_owned(),
+            Takes::Netmask => "255.255.255.255".to_owned(),
+            Takes::Host => "h".repeat(253),
+            Takes::Url => format!("http://{}", "u".repeat(248)),
+            Takes::Json => format!("[{}1]", "\n".repeat(USERJSON_BYTES_MAX - 3)),
+        };
+        settings.give(name, Given::Text(Zeroizing::new(value))).unwrap_or_else(|error| panic!("{error}"));
+    }
+    assert!(settings.wire().len() <= WIRE_BYTES_MAX, "{}", settings.wire().len());
+}
+
+#[test]
+fn the_password_alone_is_a_secret() {
+    assert!(is_secret("password"));
+    assert!(!is_secret("ssid") && !is_secret("secret"));
+}
+
+#[test]
 fn no_value_is_shown() {
     let settings = give("password", "hunter22").expect("is right");
     assert_eq!(format!("{settings:?}"), "{\"password\"}");
@@ -93,6 +125,8 @@ fn they_cross_the_wire_as_two_lists() {
     settings.give("FWnumber", Given::Number(7)).expect("is right");
     settings.give("FWnumber", Given::Number(8)).expect("wins");
     assert_eq!(*settings.wire(), br#"[["FWnumber", "ssid"], [8, "it's \"here\""]]"#);
+    let spaced = give("userjson", "{\n\t\"a\\\\\":\r1}").expect("is right");
+    assert_eq!(*spaced.wire(), br#"[["userjson"], ["{\n\t\"a\\\\\":\r1}"]]"#);
 }
 
 proptest! {
