@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use qdrs_core::access::sign::is_path_prefix;
 use serde::Deserialize;
 
 mod activity;
@@ -72,11 +73,7 @@ impl Network {
         if let Some((name, _)) = self.named().iter().find(|(_, value)| value == "0") {
             return Err(format!("`{name}` is 0, so nobody could connect; it is 1 at least"));
         }
-        let is_path = |prefix: &str| {
-            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%/".contains(&byte);
-            prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains("//") && prefix.bytes().all(allowed)
-        };
-        if !self.path_prefix.is_empty() && !is_path(&self.path_prefix) {
+        if !self.path_prefix.is_empty() && !is_path_prefix(&self.path_prefix) {
             return Err(format!(
                 "`path_prefix` is `{}`, and it is a path without a slash at its end, such as `/qdrs`",
                 self.path_prefix

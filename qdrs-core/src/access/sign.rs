@@ -254,7 +254,13 @@ impl Explain for SignatureError {
 /// The prefix that was taken off the path, if that is all that was changed.
 fn dropped_prefix<'a>(signed: &'a Target, arrived: &Target) -> Option<&'a str> {
     let same = signed.method == arrived.method && signed.query == arrived.query;
-    signed.path.strip_suffix(&arrived.path).filter(|prefix| same && prefix.len() > 1 && prefix.starts_with('/'))
+    signed.path.strip_suffix(&arrived.path).filter(|prefix| same && is_path_prefix(prefix))
+}
+
+/// Can the text stand before a path, as `/qdrs` before `/v1/access`? The setting `path_prefix` takes nothing else.
+pub fn is_path_prefix(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%/".contains(&byte);
+    text.starts_with('/') && !text.ends_with('/') && !text.contains("//") && text.bytes().all(allowed)
 }
 
 /// The longest reason, in characters: it may hold a name that a stranger chose, and goes to the answer and the log.

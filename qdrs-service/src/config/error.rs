@@ -115,6 +115,9 @@ impl Explain for ConfigError {
     fn help(&self) -> String {
         match self {
             Self::NoFile => "write one with `qdrs-service init`, or name it with --config".into(),
+            Self::Read { error, .. } if error.kind() == std::io::ErrorKind::InvalidData => {
+                "save it as plain text in UTF-8; PowerShell's `>` writes UTF-16".into()
+            }
             Self::Read { .. } => "check the path and who may read the file".into(),
             Self::Syntax { .. } => "compare with the commented file that `qdrs-service init` writes".into(),
             Self::NoVersion { .. } => format!("write `version = {VERSION}` as its first line"),

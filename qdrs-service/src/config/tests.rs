@@ -227,3 +227,13 @@ fn what_can_not_be_is_said_in_a_sentence() {
         assert_eq!(World::new(&format!("version = 1\n{config}")).refused(), says);
     }
 }
+
+#[test]
+fn a_config_in_another_encoding_is_told_from_one_that_may_not_be_read() {
+    let world = World::new("");
+    let utf16: Vec<u8> = "\u{feff}version = 1\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(world.dir.path().join("service.toml"), utf16).expect("written");
+    assert!(world.load().expect_err("refused").help().contains("UTF-8"));
+    std::fs::remove_file(world.dir.path().join("service.toml")).expect("removed");
+    assert!(world.load().expect_err("refused").help().contains("the path"));
+}

@@ -11,7 +11,7 @@ use axum::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use qdrs_core::access::{
     PublicSigningKey,
-    sign::{Claim, SIGNED_TARGET, SignatureError, Target},
+    sign::{Claim, SIGNED_TARGET, SignatureError, Target, is_path_prefix},
 };
 
 /// How many signatures over other targets are tried to find what was changed; each costs a verification.
@@ -55,7 +55,7 @@ pub(super) fn hint(method: &Method, uri: &Uri, headers: &HeaderMap) -> String {
         (Some(sent), _) if (sent.method.as_str(), &*sent.path) != (method.as_str(), uri.path()) => {
             format!("; the client sent `{sent}`, so a proxy changed it on the way")
         }
-        (_, Some(end)) if end > 0 => {
+        (_, Some(end)) if is_path_prefix(&uri.path()[..end]) => {
             let prefix = &uri.path()[..end];
             format!("; if a proxy adds `{prefix}` or passes it on, the owner sets `path_prefix = \"{prefix}\"` under `[network]`")
         }

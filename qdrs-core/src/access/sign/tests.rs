@@ -290,6 +290,9 @@ fn what_was_changed_on_the_way_is_said_with_the_setting_that_fixes_it() {
         ("PUT /qdrs/v1/access", "GET /v1/access"),
         ("GET /v1/access?a=1&b=2", "GET /v1/access?b=2&a=1"),
         ("GET /v1/access", "GET /api/v1/access"),
+        // No setting could name these.
+        ("GET //v1/access", "GET /v1/access"),
+        ("GET /qdrs//v1/access", "GET /v1/access"),
     ] {
         assert!(error(signed, arrived).help().contains("method, path and query"), "{signed}");
     }

@@ -118,6 +118,10 @@ async fn a_prefix_that_is_not_set_and_a_header_that_was_dropped_are_named() {
     let problem: Problem = world.send(line.signed("GET", "/api/v1/access", "")).await.json();
     assert_eq!(problem.code, "route-unknown");
     assert!(problem.detail.contains("`path_prefix = \"/api\"`"), "{}", problem.detail);
+    for no_prefix in ["//v1/access", "/api//v1/access"] {
+        let problem: Problem = world.send(line.signed("GET", no_prefix, "")).await.json();
+        assert_eq!((problem.code.as_str(), problem.detail.contains("path_prefix")), ("route-unknown", false), "{no_prefix}");
+    }
     let mut stripped = passed(line.signed("GET", "/v1/access", ""), "/v1/access", &[("qdrs-signed-target", "GET /v1/access")]);
     stripped.headers_mut().remove("signature-input");
     let problem: Problem = world.send(stripped).await.json();
