@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn columns_of_boards_are_known_by_name_and_by_look() {
-        let is = |name: &str, texts: &[&'static str]| is_of_boards(name, texts.to_vec().into_iter());
+        let is = |name: &str, texts: &[&'static str]| is_of_boards(name, texts.iter().copied());
         assert!(is("MAC address", &[]) && is("dev_eui", &["1"]) && is("IMEI", &["490154203237518"]));
         assert!(is("", &["AA:BB:CC:DD:EE:FF", "aabb.ccdd.eeff", "aa-bb-cc-dd-ee-01"]));
         assert!(
