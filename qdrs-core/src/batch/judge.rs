@@ -72,8 +72,11 @@ pub(super) struct Judge<'a> {
     missing: Option<(u32, String)>,
     /// The whole numbers in that row that are not the sum of their column.
     missing_sums: Vec<u64>,
-    /// The sum of each further column, as far as its cells are whole numbers.
-    sums: Vec<u64>,
+    /// What all rows of a further column come to, and those since the last row of totals; none for one with fractions.
+    sums: Vec<Option<(u64, u64)>>,
+    /// How many rows of totals there were, and how many others since the last one.
+    totals: usize,
+    since_total: usize,
 }
 
 impl<'a> Judge<'a> {
@@ -91,6 +94,8 @@ impl<'a> Judge<'a> {
             missing: None,
             missing_sums: Vec::new(),
             sums: Vec::new(),
+            totals: 0,
+            since_total: 0,
         }
     }
 
@@ -143,6 +148,7 @@ impl<'a> Judge<'a> {
         // A row that can't be made is in the total all the same.
         if serial.is_some() || !record.cells().any(is_total) {
             self.add_up(record);
+            self.since_total += 1;
         }
         Some(Good { line, serial: serial?, record })
     }
@@ -328,9 +334,15 @@ impl<'a> Judge<'a> {
 
     /// Adds the row's numbers to the sums of their columns.
     fn add_up(&mut self, record: &Record) {
-        self.sums.resize(self.sums.len().max(record.len()), 0);
-        for (column, sum) in self.sums.iter_mut().enumerate().filter(|(column, _)| *column != self.layout.column) {
-            *sum = sum.saturating_add(whole_number(record.get(column)).unwrap_or(0));
+        self.sums.resize(self.sums.len().max(record.len()), Some((0, 0)));
+        for (column, sums) in self.sums.iter_mut().enumerate().filter(|(column, _)| *column != self.layout.column) {
+            let cell = record.get(column).trim();
+            *sums = match (*sums, whole_number(cell)) {
+                (Some((all, part)), Some(number)) => Some((all.saturating_add(number), part.saturating_add(number))),
+                // `3,5`, `7 EUR`: what these come to is not known here.
+                (_, None) if cell.starts_with(|c: char| c.is_ascii_digit()) => None,
+                (sums, _) => sums,
+            };
         }
     }
 
@@ -342,18 +354,27 @@ impl<'a> Judge<'a> {
             let behind = cell.rsplit_once([':', ' ', '=']).filter(|(words, _)| is_total(words)).map(|(_, number)| number);
             Some((column, whole_number(cell).or_else(|| whole_number(behind?))?))
         });
-        numbers.filter(|(column, number)| self.sums.get(*column) != Some(number)).map(|(_, number)| number).collect()
+        let is_other = |(column, number): &(usize, u64)| match self.sums.get(*column) {
+            Some(Some((all, part))) => all != number && part != number,
+            Some(None) => false,
+            None => true,
+        };
+        numbers.filter(is_other).map(|(_, number)| number).collect()
     }
 
     /// A total under the list. One that counts more or fewer rows than there are means that rows are missing, or more.
     fn note_total(&mut self, line: u32, text: &str, numbers: Vec<u64>) {
-        let rows = self.rows.saturating_sub(1);
+        let rows = self.rows.saturating_sub(1 + self.totals);
+        let is_count = |number: u64| number == rows as u64 || number == self.since_total as u64;
         match numbers[..] {
-            [number] if number != rows as u64 && number < 100_000_000 => {
+            [number] if !is_count(number) && number < 100_000_000 => {
                 self.findings.add(Kind::TotalDiffers, line, text, || format!("{number}, and the list has {rows} rows above it"));
             }
             _ => self.findings.add(Kind::Total, line, text, String::new),
         }
+        self.totals += 1;
+        self.since_total = 0;
+        self.sums.iter_mut().flatten().for_each(|(_, part)| *part = 0);
     }
 
     /// Says what was done to a text, if it can be seen.
@@ -408,7 +429,13 @@ impl<'a> Judge<'a> {
 
     /// True, with a finding that does not repeat the text, if a cell of the serials looks like a key among others that don't.
     fn note_secret(&mut self, line: u32, text: &str) -> bool {
-        let is_secret = !self.layout.serials_like_keys && secret::is_look(text);
+        let shape = shape::of(text);
+        let is_like_those_beside = || {
+            self.layout.shape.is_some()
+                && shape != self.layout.shape
+                && shape.as_ref().is_some_and(|shape| self.layout.secret_shapes.contains(shape))
+        };
+        let is_secret = !self.layout.serials_like_keys && secret::is_look(text) || is_like_those_beside();
         if is_secret {
             self.findings.add(Kind::SecretCell, line, "", String::new);
         }

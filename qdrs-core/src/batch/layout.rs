@@ -3,6 +3,8 @@
 //! The column is the one that is asked for; else the one whose header is called `serial`, `serial number` or alike; else
 //! the only one that looks like serials; else the first. Where two could be meant, nobody guesses: that is a fault.
 
+use std::collections::HashSet;
+
 use crate::serial::Shown;
 
 use super::{
@@ -129,6 +131,8 @@ pub(super) struct Layout {
     pub(super) secrets: Vec<(usize, String)>,
     /// Further columns that hold hardware ids, from 0.
     pub(super) boards: Vec<usize>,
+    /// What the texts of these columns look like: a cell of the serials that does is one of them in the wrong place.
+    pub(super) secret_shapes: HashSet<String>,
     /// True if the first cells of most rows begin with `#`, as where rows are numbered so.
     pub(super) numbered: bool,
     /// True if the serials themselves may look like keys.
@@ -285,6 +289,10 @@ impl Layout {
             width,
             beside,
             extras: open.iter().take(EXTRA_COLUMNS_MAX).map(|column| further(*column)).collect(),
+            secret_shapes: {
+                let texts = secrets.iter().flat_map(|(column, _)| rows.iter().map(move |row| row.get(*column).trim()));
+                texts.filter_map(shape::of).collect()
+            },
             secrets,
             boards: (0..widest)
                 .filter(|other| *other != column)
@@ -420,14 +428,24 @@ fn unlike_all_others(rows: &[Record], column: usize) -> Option<&str> {
     let others: Vec<&str> = others.collect();
     let (own, skeleton) = (shape::of(first), shape::skeleton(first));
     let name = first.trim_end_matches(|c: char| c.is_ascii_digit());
-    let is_generic = is_a_name(name) || GENERIC_NAMES.contains(&word(name).as_str());
+    let may_be_name = is_generic(first);
     // A digit more is how numbers grow, but `SN2` is no number before `QD0041713`.
-    let kin = |text: &str| shape::skeleton(text) == skeleton && (!is_generic || text.starts_with(name));
+    let kin = |text: &str| shape::skeleton(text) == skeleton && (!may_be_name || text.starts_with(name));
     let unlike = others.iter().all(|text| shape::of(text) != own && !kin(text));
     let alike = || shape::common(others.iter().copied()).is_some_and(|shape| shape::digits(&shape) > 0);
-    let beside_secrets = || rows[0].cells().any(secret::is_name);
+    let beside_names = || {
+        let is_once = |(at, cell): (usize, &str)| rows[1..].iter().all(|row| row.get(at) != cell);
+        let is_name = |cell: &str| secret::is_name(cell) || is_generic(cell);
+        rows[0].cells().enumerate().any(|(at, cell)| is_name(cell) && is_once((at, cell)))
+    };
     let is_odd = || others.len() >= ROWS_MIN && alike();
-    (unlike && (is_generic || (first.starts_with(char::is_alphabetic) && (beside_secrets() || is_odd())))).then_some(first)
+    (unlike && (may_be_name || (first.starts_with(char::is_alphabetic) && (beside_names() || is_odd())))).then_some(first)
+}
+
+/// True for what exports call columns, with a number or without.
+fn is_generic(cell: &str) -> bool {
+    let name = cell.trim().trim_end_matches(|c: char| c.is_ascii_digit());
+    is_a_name(name) || GENERIC_NAMES.contains(&word(name).as_str())
 }
 
 /// How many cells have something in them.
@@ -556,7 +574,7 @@ fn looks_like_serials(rows: &[Record], column: usize, rules: &Rules) -> bool {
     if rules.own {
         return texts.iter().filter(|text| rules.check(text).is_ok()).count() * 2 >= texts.len();
     }
-    let distinct = texts.iter().collect::<std::collections::HashSet<_>>().len() == texts.len();
+    let distinct = texts.iter().collect::<HashSet<_>>().len() == texts.len();
     distinct
         && texts.iter().filter(|text| matches!(damage::of(text), Some(Damage::Date | Damage::Decimal))).count() * 2 < texts.len()
         && shape::common(texts.iter().copied()).is_some_and(|shape| shape::digits(&shape) >= DIGITS_MIN && !shape.contains(' '))

@@ -285,6 +285,9 @@ fn a_key_is_never_taken_for_a_serial_nor_repeated() {
     // A shifted or differently separated row shows nothing of a column of secrets.
     let said = faults("serial,pin\nQD-0001,4711\nQD-0002,4712\nQD-0003;hunter2\nQD-0004,4714\n").join("\n");
     assert!(!said.contains("hunter2"), "{said}");
+    // Nor does one that stands where the serial should, however short it is.
+    let said = faults("serial,pin\nQD-0001,4711\nQD-0002,4712\n4713,\nQD-0004,4714\nQD-0005,4715\nQD-0006,4716\n").join("\n");
+    assert!(said.contains("looks like a key or a password") && !said.contains("4713"), "{said}");
 }
 
 #[test]
@@ -298,6 +301,7 @@ fn a_first_row_unlike_all_others_is_asked_about() {
         "SN2,Lot2\nQD0041713,A1\nQD0041720,A1\n",
         "ICCID,PIN1\n8944500012345670001,1234\n",
         "Sensor,PIN1\nQD-0041713,1234\n",
+        "Part,IMEI1\nA,490154203237518\nB,490154203237526\n",
     ] {
         if let [(1, _), ..] | [] = open(text, &Reading::default())
             .map_or(vec![], |(batch, _)| batch.rows.iter().map(|row| (row.line, row.serial.to_string())).collect::<Vec<_>>())[..]
@@ -314,6 +318,7 @@ fn a_first_row_unlike_all_others_is_asked_about() {
     for (text, count) in [
         ("A9\nA10\nA11\nA12\n", 4),
         ("SN9\nSN10\nSN11\n", 3),
+        ("X100,Device\nQD-1,Device\n", 2),
         ("ALPHA\nBRAVO\n", 2),
         ("99\n100\n101\n", 3),
         ("K7QMXA\nABCDEF\n9PLQR2\n", 3),
@@ -381,6 +386,14 @@ fn a_total_that_is_not_the_number_of_rows_means_that_rows_are_missing() {
         let said = faults(list(end)).join("\n");
         assert!(said.starts_with(says), "{end}: {said}");
     }
+    // Subtotals are those of their rows, and of fractions nobody knows the sum.
+    let said =
+        faults("serial,qty\nQD-1,2\nQD-2,2\nSubtotal,4\nQD-3,2\nSubtotal,2\nQD-4,2\nQD-5,2\nSubtotal,2\nTotal,10\n").join("\n");
+    assert!(!said.contains("missing"), "{said}");
+    let said = faults("serial;kg\nQD-1;3,5\nQD-2;3,5\n;7\n").join("\n");
+    assert!(!said.contains("missing"), "{said}");
+    let said = faults("serial,qty\nQD-1,2\nSubtotal,2\nQD-2,2\nTotal,620\n").join("\n");
+    assert!(said.contains("it is 620, and the list has 2 rows above it"), "{said}");
     // What a row that can't be made adds is in the total, too.
     let said = faults("serial,qty\nQD-1,3\nQD-2,3\n1.2E+11,3\nTotal,9\n").join("\n");
     assert!(said.contains("line 5: `Total` is a total under the list, not a serial"), "{said}");
