@@ -25,7 +25,8 @@ pub struct HardwareId(String);
 pub struct NoHardwareId;
 
 impl HardwareId {
-    /// The id in a text from outside. `None`: the text is blank, so the device did not report one.
+    /// The id in a text from outside. `None`: the text is blank, or an address of zeros or ones alone, as a chip reports that was
+    /// never given one; so the device did not report one.
     ///
     /// # Errors
     /// The text is too long, or has a character that can't be seen within it.
@@ -39,8 +40,10 @@ impl HardwareId {
     /// bounded less.
     pub fn from_record(text: &str) -> Option<Self> {
         let text = text.trim_matches(is_blank);
-        (!text.is_empty())
-            .then(|| Self(uuid(text).or_else(|| eui(text)).or_else(|| imei(text)).unwrap_or_else(|| text.to_owned())))
+        match uuid(text).or_else(|| eui(text)).or_else(|| imei(text)) {
+            Some(form) => (!is_unset(&form)).then_some(Self(form)),
+            None => (!text.is_empty()).then(|| Self(text.to_owned())),
+        }
     }
 
     /// The normal form.
@@ -77,6 +80,12 @@ fn is_blank(character: char) -> bool {
     character.is_whitespace()
         || is_unprintable(character)
         || matches!(character, '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
+}
+
+/// True for a normal form of zeros or ones alone.
+fn is_unset(form: &str) -> bool {
+    let digits = || form.bytes().filter(u8::is_ascii_alphanumeric);
+    digits().all(|digit| digit == b'0') || digits().all(|digit| digit.eq_ignore_ascii_case(&b'f'))
 }
 
 /// `aa:bb:cc:dd:ee:ff` and its spellings, or the 8 bytes of an EUI-64: as `AA:BB:CC:DD:EE:FF`.
@@ -213,6 +222,24 @@ mod tests {
             assert_eq!(folded(text).as_deref(), Some(text));
         }
         assert_eq!(folded(" ab c\t").as_deref(), Some("ab c"));
+    }
+
+    #[test]
+    fn an_address_that_was_never_set_is_none() {
+        for text in [
+            "00:00:00:00:00:00",
+            "ff-ff-ff-ff-ff-ff",
+            "0000.0000.0000",
+            "FFFFFFFFFFFF",
+            "00:00:00:00:00:00:00:00",
+            "000000000000000",
+            "00000000-0000-0000-0000-000000000000",
+            "{ffffffff-ffff-ffff-ffff-ffffffffffff}",
+        ] {
+            assert_eq!(folded(text), None, "{text}");
+        }
+        assert_eq!(folded("00:00:00:00:00:01").as_deref(), Some("00:00:00:00:00:01"));
+        assert_eq!(folded("0").as_deref(), Some("0"), "what has no normal form is taken as it is");
     }
 
     #[test]
