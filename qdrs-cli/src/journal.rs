@@ -404,7 +404,7 @@ pub struct Records {
     heard: HashMap<String, u64>,
     entries: u64,
     identity: Identity,
-    /// Is what comes now noted by this very process?
+    /// True while this process writes the entries; false while older ones are read.
     live: bool,
 }
 

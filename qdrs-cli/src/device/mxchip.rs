@@ -57,7 +57,7 @@ const FAILURES: [&str; 2] = ["ERROR: Verify failed.", "ERROR: Failed to write EE
 /// USB vendors of probes that are part of a board: ST, and Arm's DAPLink.
 const PROBE_VENDORS: [&str; 2] = ["0483:", "0d28:"];
 
-/// What tells a board from every other.
+/// The identifier by which boards are told apart.
 ///
 /// The number of the probe is the board's where each board brings its own USB port. A debugger that is built into a fixture
 /// has the same vendor and the same number all day, whatever board is in it, and no program can tell the two. So it counts

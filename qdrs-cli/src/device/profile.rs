@@ -39,7 +39,7 @@ pub struct Profile {
     pub(crate) ending: Ending,
     /// What each button gets besides its connection string.
     pub(crate) button: Arc<ButtonSettings>,
-    /// What tells one AZ3166 from another.
+    /// The identifier by which AZ3166 boards are told apart.
     pub(crate) board_id: BoardId,
     /// The least evidence that the policy asks for, as far as it is known: a device that can't show it is not written.
     pub least: Evidence,

@@ -21,7 +21,7 @@ use super::{JournalError, LOCK_WAIT};
 /// The longest content of a lock file that is read, in bytes.
 const MARK_BYTES_MAX: u64 = 16 * 1024;
 
-/// Where a file lives, as far as this system tells: what a copy of it does not have.
+/// Where a file lives, as far as this system shows it. A copy of the file has another place.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Names the computer, if it has a name that no other has.

@@ -104,7 +104,7 @@ pub(super) struct Seen {
     /// How often it was asked for raw paste.
     pub(super) paste_asked: usize,
     pub(super) interrupts: usize,
-    /// Was it asked while it had earlier prompts to answer?
+    /// True once it was asked while earlier prompts were unanswered.
     pub(super) hurried: bool,
 }
 
@@ -220,7 +220,7 @@ impl Speaker {
         }
     }
 
-    /// Does source wait behind a prompt that is still to be answered?
+    /// True if source waits behind an unanswered prompt.
     fn look_for_hurry(&mut self, taken: &[u8]) {
         let mut waiting = [0; 64];
         self.stream.set_nonblocking(true).expect("sets");
