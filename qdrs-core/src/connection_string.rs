@@ -75,7 +75,7 @@ pub enum ConnectionStringError {
     /// Nothing, or nothing but remarks.
     #[error("there is no connection string in it")]
     Empty,
-    /// Several that differ: nobody can tell which is meant.
+    /// Several that differ; which one is meant is unknown.
     #[error("there are {count} connection strings in it that differ")]
     Several {
         /// How many.
@@ -87,7 +87,7 @@ pub enum ConnectionStringError {
         /// How many, without remarks.
         lines: usize,
     },
-    /// Something before the connection string that nobody can tell the meaning of.
+    /// Text of unknown meaning before the connection string.
     #[error("what stands before `HostName=` is no part of a connection string")]
     Around,
     /// Neither UTF-8 nor UTF-16.

@@ -148,7 +148,7 @@ impl Button {
         self.has_said("off")
     }
 
-    /// Has a board started anew?
+    /// True once a board has restarted.
     pub fn was_reset(&mut self) -> bool {
         self.has_said("reset")
     }

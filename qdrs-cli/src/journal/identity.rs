@@ -47,7 +47,7 @@ impl Place {
         Self { machine: machine(), born, inode }
     }
 
-    /// Is it the same, as far as both tell?
+    /// True if both name the same place, as far as both have its parts.
     pub(super) fn is(&self, other: &Self) -> bool {
         fn agree<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> Option<bool> {
             Some(one.as_ref()? == other.as_ref()?)

@@ -1,6 +1,6 @@
 //! Which other program has a port open, as far as this user may know.
 //!
-//! Linux tells it of the user's own processes, and of everybody's to root. A modem manager that runs as root stays unseen.
+//! Linux shows a user the open files of the user's own processes, and root those of all. A modem manager that runs as root is not found.
 
 use std::{
     fs,

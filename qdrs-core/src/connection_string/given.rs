@@ -48,7 +48,7 @@ pub(super) fn text(bytes: &[u8]) -> Result<Zeroizing<String>, ConnectionStringEr
 /// The one connection string in a text, without what is around it.
 ///
 /// # Errors
-/// When there is none, or several that differ, or other lines that nobody can tell the meaning of.
+/// The text has no connection string, several that differ, or further lines of unknown meaning.
 pub(super) fn line(text: &str) -> Result<Zeroizing<String>, ConnectionStringError> {
     if text.len() > GIVEN_BYTES_MAX {
         return Err(ConnectionStringError::TooLong);
@@ -76,14 +76,14 @@ pub(super) fn line(text: &str) -> Result<Zeroizing<String>, ConnectionStringErro
     }
 }
 
-/// Is it one connection string over several lines, each but the last with its `;` at the end?
+/// True for one connection string over several lines, each but the last with its `;` at the end.
 fn is_broken(lines: &[&str]) -> bool {
     let [before @ .., _] = lines else { return false };
     let hosts = lines.iter().filter(|line| names_host(line)).count();
     hosts == 1 && before.iter().all(|line| line.ends_with(';'))
 }
 
-/// Does the host name of a connection string stand in it?
+/// True if the text holds the host name of a connection string.
 pub(super) fn names_host(line: &str) -> bool {
     Zeroizing::new(line.to_ascii_lowercase()).contains(BEGINNINGS[0])
 }

@@ -82,7 +82,7 @@ pub enum DeviceHostError {
         /// As given.
         name: String,
     },
-    /// The hub is none of Azure's, so what its device name is can't be known.
+    /// The host is not one of Azure's, so its device name is unknown.
     #[error("what the device name of {hub} is can't be known; write it in full")]
     Unknown {
         /// The hub.

@@ -52,7 +52,7 @@ pub enum ConfigError {
         /// What is wrong with it.
         why: String,
     },
-    /// What was given as a hub's owner connection string is none.
+    /// What was given is not a hub's owner connection string.
     #[error("the connection string of hub `{hub}` ({origin}): {error}")]
     Connection {
         /// The hub's name.

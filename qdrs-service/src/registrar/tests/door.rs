@@ -42,12 +42,12 @@ impl World {
 }
 
 impl Door {
-    /// The next such call hears that.
+    /// The answer to the next such call.
     pub(super) fn says(&self, call: Call, error: HubError) {
         self.meets.lock().unwrap().push_back((call, Meets::Hears(error)));
     }
 
-    /// The next such call is sent twice on its way, and hears that.
+    /// The next such call is sent twice on its way and gets this answer.
     pub(super) fn repeats(&self, call: Call, error: HubError) {
         self.meets.lock().unwrap().push_back((call, Meets::Repeated(error)));
     }

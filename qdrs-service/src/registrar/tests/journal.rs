@@ -16,7 +16,7 @@ fn from(journal: u128, take_over: bool, replaces: Option<Uuid>) -> RegisterReque
 }
 
 impl World {
-    /// What a refused station hears of who has the serial.
+    /// What a refused station receives about the holder of the serial.
     async fn refusal_of(&self, who: &Caller, serial: &str, job: &str, request: RegisterRequest) -> Refusal {
         self.registrar.register(&who.access, serial, job, request).await.expect_err("refused")
     }
